@@ -1,0 +1,110 @@
+/*
+ * catalog.c: OIDs of our own tables and indexes.
+ *
+ * They are looked up by name once and kept until a relcache invalidation names
+ * one of them: DROP EXTENSION, but also REINDEX CONCURRENTLY, which gives an
+ * index a new OID under the old name.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "access/table.h"
+
+#include "compat.h"
+#include "catalog.h"
+
+static HaulCatalog catalog;
+static bool catalog_valid = false;
+
+static const struct
+{
+	const char *name;
+	size_t offset;
+} relations[] = {
+	{"jobs", offsetof(HaulCatalog, jobs)},
+	{"jobs_pkey", offsetof(HaulCatalog, jobs_pkey)},
+	{"jobs_ready", offsetof(HaulCatalog, jobs_ready)},
+	{"jobs_expires", offsetof(HaulCatalog, jobs_expires)},
+	{"leases", offsetof(HaulCatalog, leases)},
+	{"leases_worker_id", offsetof(HaulCatalog, leases_worker_id)},
+	{"leases_id_seq", offsetof(HaulCatalog, leases_id_seq)},
+	{"ledger", offsetof(HaulCatalog, ledger)},
+	{"workers", offsetof(HaulCatalog, workers)},
+	{"workers_pkey", offsetof(HaulCatalog, workers_pkey)},
+	{"queues", offsetof(HaulCatalog, queues)},
+	{"queues_pkey", offsetof(HaulCatalog, queues_pkey)},
+	{"kinds", offsetof(HaulCatalog, kinds)},
+	{"kinds_pkey", offsetof(HaulCatalog, kinds_pkey)},
+};
+
+static Oid *
+oid_of(int i)
+{
+	return (Oid *) ((char *) &catalog + relations[i].offset);
+}
+
+static void
+forget(Datum arg, Oid relation)
+{
+	if (!OidIsValid(relation))
+		catalog_valid = false;
+	for (int i = 0; catalog_valid && i < lengthof(relations); i++)
+		if (*oid_of(i) == relation)
+			catalog_valid = false;
+}
+
+const HaulCatalog *
+haul_catalog(void)
+{
+	static bool registered = false;
+	Relation jobs;
+
+	if (catalog_valid)
+		return &catalog;
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		registered = true;
+	}
+
+	catalog.schema = get_namespace_oid("haul", true);
+	for (int i = 0; i < lengthof(relations); i++)
+	{
+		*oid_of(i) = OidIsValid(catalog.schema) ? get_relname_relid(relations[i].name, catalog.schema) : InvalidOid;
+		if (!OidIsValid(*oid_of(i)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("relation \"haul.%s\" does not exist", relations[i].name),
+					 errhint("Install the extension with CREATE EXTENSION pg_haul, or bring it up to date with ALTER EXTENSION pg_haul UPDATE.")));
+	}
+	jobs = table_open(catalog.jobs, AccessShareLock);
+	catalog.owner = jobs->rd_rel->relowner;
+	table_close(jobs, AccessShareLock);
+	catalog_valid = true;
+	return &catalog;
+}
+
+uint64
+haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values)
+{
+	Oid user;
+	int context;
+	uint64 rows;
+
+	/* An error leaves the old user to the abort of the (sub)transaction. */
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(haul_catalog()->owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	SPI_connect();
+	if (SPI_execute_with_args(command, nargs, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(SPI_result));
+	rows = SPI_processed;
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+	return rows;
+}

@@ -1,0 +1,37 @@
+/*
+ * catalog.h: OIDs of our own tables and indexes.
+ */
+#ifndef HAUL_CATALOG_H
+#define HAUL_CATALOG_H
+
+#include "postgres.h"
+
+typedef struct HaulCatalog
+{
+	Oid schema;
+	Oid owner;					/* of the extension's tables */
+	Oid jobs;
+	Oid jobs_pkey;
+	Oid jobs_ready;
+	Oid jobs_expires;
+	Oid leases;
+	Oid leases_worker_id;
+	Oid leases_id_seq;
+	Oid ledger;
+	Oid workers;
+	Oid workers_pkey;
+	Oid queues;
+	Oid queues_pkey;
+	Oid kinds;
+	Oid kinds_pkey;
+} HaulCatalog;
+
+/* The OIDs in the current database. Raises an error when the extension is not
+ * installed. Valid until the next invalidation: call it again after taking a lock. */
+extern const HaulCatalog *haul_catalog(void);
+
+/* Runs a command with the rights of the extension's owner; the text must be constant.
+ * Returns how many rows it processed. */
+extern uint64 haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values);
+
+#endif

@@ -1,0 +1,336 @@
+/*
+ * checkout.c: due jobs for a worker, in dispatch order.
+ *
+ * Queues in the order of the worker's subscription, in each queue the lanes by
+ * priority, in each lane the jobs by (run_at, id). What the worker may not take,
+ * and what somebody else has locked, is passed over.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/pg_prng.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "catalog/pg_type.h"
+
+#include "compat.h"
+#include "catalog.h"
+#include "job.h"
+#include "lease.h"
+#include "queue.h"
+#include "transition.h"
+#include "worker.h"
+
+#define MAX_JOBS 10000
+
+/* columns that haul.checkout returns */
+static const enum JobColumn returned[] = {
+	JOB_ID, JOB_CLAIM, JOB_QUEUE, JOB_KIND, JOB_ARGS, JOB_PRIORITY, JOB_ATTEMPT, JOB_MAX_ATTEMPTS, JOB_RUN_AT,
+	JOB_ENQUEUED_AT, JOB_TIMEOUT, JOB_ON_TIMEOUT, JOB_INTERRUPTIONS, JOB_INTERRUPTED_AT, JOB_LAST_ERROR, JOB_PROGRESS,
+};
+
+typedef struct Checkout
+{
+	Call *call;
+	Worker *worker;
+	int max_jobs;
+	int64 lease;
+	int64 *ids;					/* of the jobs claimed */
+	int njobs;
+	ReturnSetInfo *result;
+} Checkout;
+
+/* ---- which queues, in which order ---- */
+
+static bool
+starts_with(const text *name, const text *prefix)
+{
+	return VARSIZE_ANY_EXHDR(name) >= VARSIZE_ANY_EXHDR(prefix) &&
+		memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
+}
+
+typedef struct RankedQueue
+{
+	text *name;
+	int priority;
+	int position;				/* among the names */
+} RankedQueue;
+
+static int
+compare_ranks(const void *a, const void *b)
+{
+	const RankedQueue *x = a;
+	const RankedQueue *y = b;
+
+	return x->priority != y->priority ? x->priority - y->priority : x->position - y->position;
+}
+
+/* All queues that have entries, by their priority, then their name. */
+static Names
+all_queues(JobStore *store, const Worker *worker)
+{
+	Names queues = {0, NULL};
+	int capacity = 16;
+	RankedQueue *ranked = palloc(capacity * sizeof(RankedQueue));
+	text *name = worker->namespace;
+
+	while (job_store_next_queue(store, name, &name))
+	{
+		if (worker->namespace != NULL && !starts_with(name, worker->namespace))
+			break;
+		if (queues.count == capacity)
+			ranked = repalloc(ranked, (capacity *= 2) * sizeof(RankedQueue));
+		ranked[queues.count].name = name;
+		ranked[queues.count].priority = queue_get(name)->priority;
+		ranked[queues.count].position = queues.count;
+		queues.count++;
+	}
+	qsort(ranked, queues.count, sizeof(RankedQueue), compare_ranks);
+	queues.names = palloc((queues.count + 1) * sizeof(text *));
+	for (int i = 0; i < queues.count; i++)
+		queues.names[i] = ranked[i].name;
+	return queues;
+}
+
+typedef struct DrawnQueue
+{
+	text *name;
+	double key;
+} DrawnQueue;
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	double x = ((const DrawnQueue *) a)->key;
+	double y = ((const DrawnQueue *) b)->key;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * The queues in random order, the heavier ones rather in front: each gets an
+ * exponentially distributed key with its weight as rate, smallest first, so each
+ * comes first with the probability of its share of the weights (Efraimidis and
+ * Spirakis, Weighted random sampling with a reservoir, 2006).
+ */
+static Names
+drawn_queues(const Worker *worker)
+{
+	Names queues = {worker->queues.count, palloc(worker->queues.count * sizeof(text *))};
+	DrawnQueue *drawn = palloc(queues.count * sizeof(DrawnQueue));
+
+	for (int i = 0; i < queues.count; i++)
+	{
+		drawn[i].name = worker->queues.names[i];
+		drawn[i].key = -log(1 - pg_prng_double(&pg_global_prng_state)) / worker->weights[i];
+	}
+	qsort(drawn, queues.count, sizeof(DrawnQueue), compare_keys);
+	for (int i = 0; i < queues.count; i++)
+		queues.names[i] = drawn[i].name;
+	return queues;
+}
+
+static Names
+queues_in_order(JobStore *store, const Worker *worker)
+{
+	if (worker->all_queues)
+		return all_queues(store, worker);
+	return worker->weights != NULL ? drawn_queues(worker) : worker->queues;
+}
+
+/* ---- which jobs ---- */
+
+static bool
+is_named(Datum name, const Worker *worker)
+{
+	return name_order(DatumGetTextPP(name), worker->name) == 0;
+}
+
+static bool
+is_avoided(TupleTableSlot *job, const Worker *worker)
+{
+	Datum *names;
+	bool *nulls;
+	int count;
+
+	if (job_is_null(job, JOB_AVOID))
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(job_value(job, JOB_AVOID)), TEXTOID, -1, false, TYPALIGN_INT,
+					  &names, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (!nulls[i] && is_named(names[i], worker))
+			return true;
+	return false;
+}
+
+/* Whether the worker may take the job, once it is due. */
+static bool
+is_for_worker(TupleTableSlot *job, const Worker *worker)
+{
+	if (!job_says(job, JOB_STATE, "ready"))
+		return false;
+	if (!worker->all_kinds && !names_contain(&worker->kinds, DatumGetTextPP(job_value(job, JOB_KIND))))
+		return false;
+	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) && !is_named(job_value(job, JOB_PIN), worker))
+		return false;
+	return !is_avoided(job, worker);
+}
+
+/* Whether the worker must say that it begins: when its death would otherwise be
+ * held against a job that it may only have fetched. */
+static bool
+needs_confirmation(TupleTableSlot *job, const Worker *worker)
+{
+	return worker->confirm_start &&
+		(DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) > 0 ||
+		 job_attempt(job) + 1 >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)) ||
+		 !job_says(job, JOB_ON_INTERRUPT, "retry"));
+}
+
+static void
+take(Checkout *checkout, TupleTableSlot *job)
+{
+	Datum values[lengthof(returned) + 1];
+	bool nulls[lengthof(returned) + 1];
+	bool confirm = needs_confirmation(job, checkout->worker);
+	TupleTableSlot *claimed;
+
+	if (checkout->lease == 0)
+		checkout->lease = lease_next_id();
+	if (!transition_claim(checkout->call, job, checkout->worker->id, checkout->lease, confirm, &claimed))
+		return;
+	checkout->ids[checkout->njobs++] = job_id(job);
+
+	for (int i = 0; i < lengthof(returned); i++)
+	{
+		values[i] = job_value(claimed, returned[i]);
+		nulls[i] = job_is_null(claimed, returned[i]);
+	}
+	values[lengthof(returned)] = BoolGetDatum(confirm);
+	nulls[lengthof(returned)] = false;
+	tuplestore_putvalues(checkout->result->setResult, checkout->result->setDesc, values, nulls);
+}
+
+static void
+take_from_lane(Checkout *checkout, text *queue, int priority)
+{
+	Call *call = checkout->call;
+	MemoryContext caller = CurrentMemoryContext;
+	TupleTableSlot *job;
+
+	job_store_begin_lane(call->store, queue, priority, call->now);
+	while (checkout->njobs < checkout->max_jobs && (job = job_store_next(call->store)) != NULL)
+	{
+		call_next_job(call);
+		if (is_for_worker(job, checkout->worker) && job_store_lock(call->store, job, LockWaitSkip))
+		{
+			if (job_is_expired(job, call->now))
+				(void) transition_expire(call, job);
+			else
+				take(checkout, job);
+		}
+		MemoryContextSwitchTo(caller);
+	}
+	job_store_end_scan(call->store);
+}
+
+static void
+take_from_queue(Checkout *checkout, text *queue)
+{
+	const Worker *worker = checkout->worker;
+	int priority = worker->min_priority - 1;
+
+	while (checkout->njobs < checkout->max_jobs &&
+		   job_store_next_priority(checkout->call->store, queue, priority, &priority) &&
+		   priority <= worker->max_priority)
+		take_from_lane(checkout, queue, priority);
+}
+
+PG_FUNCTION_INFO_V1(haul_checkout);
+
+Datum
+haul_checkout(PG_FUNCTION_ARGS)
+{
+	int64 worker_id = PG_GETARG_INT64(0);
+	Checkout checkout = {0};
+	Names queues;
+
+	checkout.max_jobs = PG_GETARG_INT32(1);
+	if (checkout.max_jobs < 1 || checkout.max_jobs > MAX_JOBS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_jobs must be between 1 and %d, not %d", MAX_JOBS, checkout.max_jobs)));
+	InitMaterializedSRF(fcinfo, 0);
+	checkout.result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	checkout.call = call_open("haul.checkout()");
+	worker_lock(worker_id, AccessShareLock, true);
+	checkout.worker = worker_get(worker_id);
+	checkout.ids = palloc(checkout.max_jobs * sizeof(int64));
+
+	queues = queues_in_order(checkout.call->store, checkout.worker);
+	for (int i = 0; i < queues.count && checkout.njobs < checkout.max_jobs; i++)
+		if (!names_contain(&checkout.worker->exclude, queues.names[i]))
+			take_from_queue(&checkout, queues.names[i]);
+
+	if (checkout.njobs > 0)
+		lease_add(checkout.lease, worker_id, checkout.ids, checkout.njobs, checkout.call->now);
+	call_close(checkout.call);
+	return (Datum) 0;
+}
+
+/* The earliest run_at in a lane of a job for the worker; DT_NOEND when there is none. */
+static TimestampTz
+earliest_in_lane(Call *call, const Worker *worker, text *queue, int priority)
+{
+	TimestampTz earliest = DT_NOEND;
+	MemoryContext caller = CurrentMemoryContext;
+	TupleTableSlot *job;
+
+	job_store_begin_lane(call->store, queue, priority, DT_NOEND);
+	while (TIMESTAMP_IS_NOEND(earliest) && (job = job_store_next(call->store)) != NULL)
+	{
+		call_next_job(call);
+		if (is_for_worker(job, worker))
+			earliest = job_run_at(job);
+		MemoryContextSwitchTo(caller);
+	}
+	job_store_end_scan(call->store);
+	return earliest;
+}
+
+PG_FUNCTION_INFO_V1(haul_next_due);
+
+Datum
+haul_next_due(PG_FUNCTION_ARGS)
+{
+	Worker *worker = worker_get(PG_GETARG_INT64(0));
+	Call *call = call_open("haul.next_due()");
+	TimestampTz now = call->now;
+	TimestampTz earliest = DT_NOEND;
+	Names queues = queues_in_order(call->store, worker);
+	Interval *wait;
+
+	for (int i = 0; i < queues.count && earliest > now; i++)
+	{
+		int priority = worker->min_priority - 1;
+
+		if (names_contain(&worker->exclude, queues.names[i]))
+			continue;
+		while (earliest > now && job_store_next_priority(call->store, queues.names[i], priority, &priority) &&
+			   priority <= worker->max_priority)
+			earliest = Min(earliest, earliest_in_lane(call, worker, queues.names[i], priority));
+	}
+	call_close(call);
+
+	if (TIMESTAMP_IS_NOEND(earliest))
+		PG_RETURN_NULL();
+	wait = palloc0(sizeof(Interval));
+	wait->time = Max(earliest - now, 0);
+	PG_RETURN_INTERVAL_P(wait);
+}

@@ -1,0 +1,103 @@
+/*
+ * compat.h: the only place that tests PG_VERSION_NUM.
+ *
+ * Each wrapper has the newest signature and adapts it to older servers.
+ */
+#ifndef HAUL_COMPAT_H
+#define HAUL_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "parser/parse_relation.h"
+
+#if PG_VERSION_NUM < 150000
+#error "pg_haul needs PostgreSQL 15 or later"
+#endif
+
+/* 16: the macros for variable-length values left postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 16: an update tells which indexes need new entries, not only whether any does. */
+#if PG_VERSION_NUM < 160000
+typedef bool TU_UpdateIndexes;
+#define TU_None false
+#define haul_only_summarizing(indexes) false
+#else
+#define haul_only_summarizing(indexes) ((indexes) == TU_Summarizing)
+#endif
+
+/* 18: index_beginscan takes a place for instrumentation. */
+static inline IndexScanDesc
+haul_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* 16: ExecInsertIndexTuples can be told to serve summarizing indexes only. */
+static inline List *
+haul_insert_index_tuples(ResultRelInfo *relation, TupleTableSlot *slot, EState *estate, bool update,
+						 bool only_summarizing)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL, only_summarizing);
+#else
+	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL);
+#endif
+}
+
+/* 16: permissions, and with them the updated columns, moved out of the range table entry.
+ * 18: ExecInitRangeTable wants to know which relations were not pruned. */
+static inline void
+haul_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	{
+		List *permissions = NIL;
+
+		addRTEPermissionInfo(&permissions, rte)->updatedCols = updated;
+#if PG_VERSION_NUM >= 180000
+		ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#else
+		ExecInitRangeTable(estate, list_make1(rte), permissions);
+#endif
+	}
+#else
+	rte->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/* 16: EvalPlanQualInit takes the result relations. */
+static inline void
+haul_eval_plan_qual_init(EPQState *epq, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
+#else
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
+#endif
+}
+
+/* 18: modules may state their name and version. */
+#if PG_VERSION_NUM >= 180000
+#define HAUL_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "pg_haul", .version = "0.1")
+#else
+#define HAUL_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * job.h: the columns of haul.jobs, and of haul.finished_jobs, which has the same and more.
+ *
+ * A job is at hand as the tuple slot of its row, all columns fetched.
+ */
+#ifndef HAUL_JOB_H
+#define HAUL_JOB_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/timestamp.h"
+
+/* in the order of the CREATE TABLE */
+enum JobColumn
+{
+	JOB_ID,
+	JOB_QUEUE,
+	JOB_KIND,
+	JOB_ARGS,
+	JOB_PRIORITY,
+	JOB_RUN_AT,
+	JOB_MAX_ATTEMPTS,
+	JOB_BACKOFF,
+	JOB_TIMEOUT,
+	JOB_ON_TIMEOUT,
+	JOB_QUEUE_TIMEOUT,
+	JOB_EXPIRES_AT,
+	JOB_ON_INTERRUPT,
+	JOB_UNIQUE_KEY,
+	JOB_UNIQUE_UNTIL,
+	JOB_CONCURRENCY_KEY,
+	JOB_CONCURRENCY_LIMIT,
+	JOB_PIN,
+	JOB_PIN_STRICT,
+	JOB_AVOID,
+	JOB_EVERY,
+	JOB_WORKFLOW_ID,
+	JOB_REPLY_TO,
+	JOB_KEEP,
+	JOB_CRON_NAME,
+	JOB_ENQUEUED_AT,
+	JOB_ENQUEUED_BY,
+	JOB_STATE,
+	JOB_ATTEMPT,
+	JOB_CLAIM,
+	JOB_INTERRUPTIONS,
+	JOB_WORKER_ID,
+	JOB_LEASE_ID,
+	JOB_STARTED_AT,
+	JOB_INTERRUPTED_AT,
+	JOB_LAST_ERROR,
+	JOB_PROGRESS,
+	JOB_COLUMNS,				/* how many haul.jobs has */
+
+	FINISHED_JOB_FINISHED_AT = JOB_COLUMNS,
+	FINISHED_JOB_RESULT,
+	FINISHED_JOB_KEEP_UNTIL,
+	FINISHED_JOB_COLUMNS
+};
+
+#define job_value(job, column) ((job)->tts_values[column])
+#define job_is_null(job, column) ((job)->tts_isnull[column])
+
+static inline int64
+job_id(TupleTableSlot *job)
+{
+	return DatumGetInt64(job_value(job, JOB_ID));
+}
+
+static inline int32
+job_attempt(TupleTableSlot *job)
+{
+	return DatumGetInt32(job_value(job, JOB_ATTEMPT));
+}
+
+static inline int32
+job_claim(TupleTableSlot *job)
+{
+	return DatumGetInt32(job_value(job, JOB_CLAIM));
+}
+
+static inline TimestampTz
+job_run_at(TupleTableSlot *job)
+{
+	return DatumGetTimestampTz(job_value(job, JOB_RUN_AT));
+}
+
+/* Whether a text column, of a short value never stored out of line, is this. */
+static inline bool
+job_says(TupleTableSlot *job, enum JobColumn column, const char *word)
+{
+	struct varlena *text = (struct varlena *) DatumGetPointer(job_value(job, column));
+	size_t length = strlen(word);
+
+	return !job_is_null(job, column) && VARSIZE_ANY_EXHDR(text) == length &&
+		memcmp(VARDATA_ANY(text), word, length) == 0;
+}
+
+/* Whether it should have been started by now. */
+static inline bool
+job_is_expired(TupleTableSlot *job, TimestampTz now)
+{
+	return !job_is_null(job, JOB_EXPIRES_AT) && DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)) <= now;
+}
+
+static inline void
+job_set(TupleTableSlot *job, enum JobColumn column, Datum value)
+{
+	job_value(job, column) = value;
+	job_is_null(job, column) = false;
+}
+
+static inline void
+job_clear(TupleTableSlot *job, enum JobColumn column)
+{
+	job_value(job, column) = (Datum) 0;
+	job_is_null(job, column) = true;
+}
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * job_store.h: haul.jobs through the table and index access methods.
+ *
+ * Nothing here checks privileges, nor whether a change of state is allowed: the
+ * callers do. The jobs handed out are slots of the store, valid until the next
+ * call of the same kind.
+ */
+#ifndef HAUL_JOB_STORE_H
+#define HAUL_JOB_STORE_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "nodes/lockoptions.h"
+#include "utils/timestamp.h"
+
+typedef struct JobStore JobStore;
+
+/* Opens haul.jobs for changes, with a snapshot that sees everything committed by
+ * now, whatever the isolation level of the transaction. */
+extern JobStore *job_store_open(void);
+
+/* Must be called before the SQL function that opened the store returns. Later
+ * commands of the same transaction see the changes. */
+extern void job_store_close(JobStore *store);
+
+/*
+ * Lanes: the jobs of one queue and priority, in the order (run_at, id). These two
+ * walk along jobs_ready without looking at the table, so they may name a lane
+ * that has no live job any more; a NULL queue means before the first one.
+ */
+extern bool job_store_next_queue(JobStore *store, text *after, text **queue);
+extern bool job_store_next_priority(JobStore *store, text *queue, int after, int *priority);
+
+/* Scans the jobs of a lane with run_at <= until, in any state. */
+extern void job_store_begin_lane(JobStore *store, text *queue, int priority, TimestampTz until);
+/* The same for the jobs with expires_at <= until, in its order. */
+extern void job_store_begin_expired(JobStore *store, TimestampTz until);
+extern TupleTableSlot *job_store_next(JobStore *store);
+extern void job_store_end_scan(JobStore *store);
+
+/* The job as it is now, whoever is about to change it; NULL when there is none. */
+extern TupleTableSlot *job_store_find(JobStore *store, int64 id);
+
+/* Locks the job, just as it was read, against changes by others; false when it was
+ * changed meanwhile or, with LockWaitSkip, when somebody else has it locked. */
+extern bool job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait);
+
+/* A copy of the job to change; its values point into the job. */
+extern TupleTableSlot *job_store_edit(JobStore *store, TupleTableSlot *job);
+
+/* Writes the copy. The job must be locked. False when a trigger suppressed it. */
+extern bool job_store_update(JobStore *store, TupleTableSlot *job);
+
+/* Deletes the job, waiting for those that have it locked; false when it was changed
+ * since it was read, or when a trigger suppressed it. */
+extern bool job_store_delete(JobStore *store, TupleTableSlot *job);
+
+/* True while the store itself changes this job by the executor's road: the row
+ * trigger lets that pass. */
+extern bool job_store_is_writing(int64 id);
+
+#endif

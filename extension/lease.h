@@ -1,0 +1,30 @@
+/*
+ * lease.h: which jobs were handed to which worker (haul.leases).
+ */
+#ifndef HAUL_LEASE_H
+#define HAUL_LEASE_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+typedef struct Lease
+{
+	int64 id;
+	ItemPointerData tid;
+	int njobs;
+	int64 *jobs;
+} Lease;
+
+/* An id for a lease to come. */
+extern int64 lease_next_id(void);
+
+extern void lease_add(int64 id, int64 worker, const int64 *jobs, int njobs, TimestampTz now);
+
+/* All leases of a worker; returns how many. */
+extern int lease_list(int64 worker, Lease **leases);
+
+/* Removes leases of that list, but for those that maintenance is changing: it removes them itself. */
+extern void lease_remove(Lease *leases, int nleases);
+
+#endif

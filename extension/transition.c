@@ -1,0 +1,230 @@
+/*
+ * transition.c: the changes of a job's state, each with its count and its record.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "job.h"
+#include "queue.h"
+#include "settings.h"
+#include "transition.h"
+#include "wakeup.h"
+#include "tcop/utility.h"
+
+Call *
+call_open(const char *command)
+{
+	Call *call = palloc0(sizeof(Call));
+
+	PreventCommandIfReadOnly(command);
+	PreventCommandIfParallelMode(command);
+	queue_forget();
+	call->now = GetCurrentTimestamp();
+	call->store = job_store_open();
+	call->ledger = ledger_open(call->now);
+	call->history = history_open(call->now);
+	call->scratch = AllocSetContextCreate(CurrentMemoryContext, "pg_haul job", ALLOCSET_DEFAULT_SIZES);
+	return call;
+}
+
+void
+call_next_job(Call *call)
+{
+	MemoryContextReset(call->scratch);
+	MemoryContextSwitchTo(call->scratch);
+}
+
+void
+call_close(Call *call)
+{
+	MemoryContextSwitchTo(MemoryContextGetParent(call->scratch));
+	history_close(call->history);
+	ledger_close(call->ledger);
+	job_store_close(call->store);
+	MemoryContextDelete(call->scratch);
+	pfree(call);
+}
+
+/* The lease that a running job belongs to; 0 for none. */
+static int64
+lease_of(TupleTableSlot *job)
+{
+	return job_is_null(job, JOB_LEASE_ID) ? 0 : DatumGetInt64(job_value(job, JOB_LEASE_ID));
+}
+
+/* A job's first claim is a dispatch, later ones are retries. */
+static Counter
+claim_counter(TupleTableSlot *ready)
+{
+	return job_claim(ready) == 0 ? COUNT_DISPATCHES : COUNT_RETRIES;
+}
+
+bool
+transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start, TupleTableSlot **claimed)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+
+	Assert(job_says(job, JOB_STATE, "ready"));
+	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
+	job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
+	job_set(copy, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
+	job_set(copy, JOB_WORKER_ID, Int64GetDatum(worker));
+	job_set(copy, JOB_LEASE_ID, Int64GetDatum(lease));
+	if (!confirm_start)
+		job_set(copy, JOB_STARTED_AT, TimestampTzGetDatum(call->now));
+	if (!job_is_null(job, JOB_UNIQUE_KEY) && job_says(job, JOB_UNIQUE_UNTIL, "started"))
+		job_clear(copy, JOB_UNIQUE_KEY);
+	if (!job_store_update(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
+	slot_getallattrs(copy);
+	*claimed = copy;
+	return true;
+}
+
+bool
+transition_complete(Call *call, TupleTableSlot *job, Datum result)
+{
+	Assert(job_says(job, JOB_STATE, "running"));
+	if (!job_store_delete(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, lease_of(job));
+	history_add_job(call->history, job, "completed", result);
+	return true;
+}
+
+bool
+transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result)
+{
+	Assert(job_says(job, JOB_STATE, "ready"));
+	if (!job_store_delete(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, 0);
+	job_set(job, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
+	job_set(job, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
+	job_set(job, JOB_WORKER_ID, Int64GetDatum(worker));
+	history_add_job(call->history, job, "completed", result);
+	return true;
+}
+
+bool
+transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason)
+{
+	Assert(job_says(job, JOB_STATE, "running"));
+	if (!job_store_delete(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), counter, lease_of(job));
+	job_set(job, JOB_LAST_ERROR, reason);
+	history_add_job(call->history, job, state, (Datum) 0);
+	return true;
+}
+
+bool
+transition_expire(Call *call, TupleTableSlot *job)
+{
+	char *reason;
+
+	Assert(job_says(job, JOB_STATE, "ready") && job_is_expired(job, call->now));
+	if (!job_store_delete(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
+	reason = psprintf("not started by %s, its queue timeout",
+					  timestamptz_to_str(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT))));
+	job_set(job, JOB_LAST_ERROR, CStringGetTextDatum(reason));
+	history_add_job(call->history, job, "discarded", (Datum) 0);
+	return true;
+}
+
+/* greatest(run_at, enqueued_at) + queue_timeout */
+static Datum
+queue_timeout_end(TupleTableSlot *job)
+{
+	TimestampTz from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
+
+	return DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from), job_value(job, JOB_QUEUE_TIMEOUT));
+}
+
+bool
+transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+	int64 lease = lease_of(job);
+
+	Assert(job_says(job, JOB_STATE, "running"));
+	job_set(copy, JOB_STATE, CStringGetTextDatum("ready"));
+	job_clear(copy, JOB_WORKER_ID);
+	job_clear(copy, JOB_LEASE_ID);
+	job_clear(copy, JOB_STARTED_AT);
+	if (!how->charge)
+		job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) - 1));
+	if (how->interrupted)
+	{
+		int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS));
+
+		job_set(copy, JOB_INTERRUPTIONS, Int16GetDatum(Min(interruptions + 1, PG_INT16_MAX)));
+		job_set(copy, JOB_INTERRUPTED_AT, TimestampTzGetDatum(call->now));
+	}
+	if (how->run_at != 0)
+		job_set(copy, JOB_RUN_AT, TimestampTzGetDatum(how->run_at));
+	if (how->queue != NULL)
+		job_set(copy, JOB_QUEUE, PointerGetDatum(how->queue));
+	if (how->error != (Datum) 0)
+		job_set(copy, JOB_LAST_ERROR, how->error);
+
+	/* The queue timeout is for jobs that have not been started. */
+	if (job_attempt(copy) > 0)
+		job_clear(copy, JOB_EXPIRES_AT);
+	else if (!job_is_null(copy, JOB_QUEUE_TIMEOUT))
+		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
+
+	if (!job_store_update(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease);
+	wakeup_note(how->queue != NULL ? how->queue : DatumGetTextPP(job_value(job, JOB_QUEUE)));
+	return true;
+}
+
+bool
+transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
+{
+	int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) + 1;
+	const char *state = "failed";
+	Counter counter = COUNT_EXPIRIES;
+	Requeue requeue = {.counter = COUNT_RELEASES};
+	char *reason;
+
+	if (job_is_null(job, JOB_STARTED_AT))
+		return transition_requeue(call, job, &requeue);
+
+	requeue.charge = true;
+	requeue.interrupted = true;
+	if (job_says(job, JOB_ON_INTERRUPT, "discard"))
+	{
+		state = "discarded";
+		counter = COUNT_DISCARDS;
+		reason = pstrdup("interrupted in mid-run");
+	}
+	else if (job_says(job, JOB_ON_INTERRUPT, "fail"))
+		reason = pstrdup("interrupted in mid-run");
+	else if (worker_died && interruptions >= haul_max_interruptions)
+		reason = psprintf("its worker died in mid-run %d times", interruptions);
+	else if (job_attempt(job) >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
+		reason = psprintf("interrupted in mid-run at attempt %d, the last", job_attempt(job));
+	else
+		return transition_requeue(call, job, &requeue);
+
+	job_set(job, JOB_INTERRUPTIONS, Int16GetDatum(Min(interruptions, PG_INT16_MAX)));
+	job_set(job, JOB_INTERRUPTED_AT, TimestampTzGetDatum(call->now));
+	if (!transition_end(call, job, state, counter, CStringGetTextDatum(reason)))
+		return false;
+	if (counter == COUNT_EXPIRIES)
+		history_add_error(call->history, job, (Datum) 0, CStringGetTextDatum(reason), (Datum) 0);
+	return true;
+}

@@ -1,0 +1,77 @@
+/*
+ * transition.h: the changes of a job's state, each with its count and its record.
+ *
+ *   ready ──claim──► running ──complete, end──► haul.finished_jobs
+ *     ▲                 │
+ *     └─────requeue─────┘         ready ──expire──► haul.finished_jobs
+ *
+ * Of these functions, those that say so need the job's row locked
+ * (job_store_lock). All return false, with nothing done, when the row could not
+ * be changed: somebody else did meanwhile, or a trigger suppressed it.
+ */
+#ifndef HAUL_TRANSITION_H
+#define HAUL_TRANSITION_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/timestamp.h"
+
+#include "history.h"
+#include "job_store.h"
+#include "ledger.h"
+
+/* What one call of the worker protocol has in hand. */
+typedef struct Call
+{
+	TimestampTz now;			/* the server's clock when the call began */
+	JobStore *store;
+	Ledger *ledger;
+	History *history;
+	MemoryContext scratch;		/* for one job; call_next_job() resets it */
+} Call;
+
+/* command: for the error on a read-only server or in a read-only transaction */
+extern Call *call_open(const char *command);
+/* Switches to the scratch context, emptied; call_close() switches back. */
+extern void call_next_job(Call *call);
+extern void call_close(Call *call);
+
+/* Hands a locked ready job to a worker; *claimed is the new version of the job. */
+extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
+							 TupleTableSlot **claimed);
+
+/* Ends a running job as completed; result may be 0. Needs no lock. */
+extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
+
+/* Ends a ready job, whose claim by the worker was lost in a crash, as completed. Needs no lock. */
+extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result);
+
+/* Ends a locked running job without success: state is failed, discarded or cancelled. */
+extern bool transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason);
+
+/* Discards a locked ready job that was not started within its queue timeout. */
+extern bool transition_expire(Call *call, TupleTableSlot *job);
+
+/* How a running job goes back to ready. */
+typedef struct Requeue
+{
+	Counter counter;
+	bool charge;				/* the attempt counts */
+	bool interrupted;			/* it ended with its worker */
+	TimestampTz run_at;			/* 0: as it was, so that the job keeps its place */
+	text *queue;				/* NULL: as it was */
+	Datum error;				/* 0: last_error stays */
+} Requeue;
+
+/* Puts a locked running job back to ready. */
+extern bool transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
+
+/*
+ * Takes a locked running job from a worker that did not end it: by on_interrupt it
+ * is ready again or ends. Not charged when it was only fetched (started_at is
+ * NULL). With worker_died, the job ends when it was there haul.max_interruptions times.
+ */
+extern bool transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died);
+
+#endif

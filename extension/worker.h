@@ -1,0 +1,56 @@
+/*
+ * worker.h: rows of haul.workers and what they subscribe to.
+ */
+#ifndef HAUL_WORKER_H
+#define HAUL_WORKER_H
+
+#include "postgres.h"
+
+#include "storage/lock.h"
+#include "utils/timestamp.h"
+
+/* A sorted or ordered list of names. */
+typedef struct Names
+{
+	int count;
+	text **names;
+} Names;
+
+typedef struct Worker
+{
+	int64 id;
+	text *name;
+	bool all_queues;
+	Names queues;				/* in the order given, unless all_queues */
+	double *weights;			/* of the queues; NULL when their order is strict */
+	Names exclude;
+	bool all_kinds;
+	Names kinds;				/* unless all_kinds; sorted by name_order() */
+	int min_priority;
+	int max_priority;
+	text *namespace;			/* "name." or NULL */
+	bool confirm_start;
+	TimestampTz started_at;		/* when it registered */
+} Worker;
+
+/* The worker as registered; NULL when it has no row. */
+extern Worker *worker_find(int64 id);
+
+/* The same, raising HQ003 when it has no row. */
+extern Worker *worker_get(int64 id);
+
+/*
+ * Held to the end of the transaction: shared by those who hand jobs to the worker,
+ * exclusive by those who take them all back. So no checkout slips in between the
+ * look at the worker's leases and the end of its row. False when not available at
+ * once and no wait is wanted.
+ */
+extern bool worker_lock(int64 id, LOCKMODE mode, bool wait);
+
+/* An order of texts that is cheap to compute: by length, then bytes. */
+extern int name_order(const text *a, const text *b);
+
+/* Whether a name is in a list sorted by name_order(). */
+extern bool names_contain(const Names *sorted, const text *name);
+
+#endif

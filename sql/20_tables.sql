@@ -1,0 +1,250 @@
+-- Tables. haul.jobs first: everything else serves it.
+
+-- Checkout changes only the columns from "state" on, which stand last so that
+-- the WAL of a claim holds little more than them. No index, not even in a
+-- predicate, mentions such a column, and the fill factor leaves room for one
+-- more version of each row: so a claim is a HOT update.
+CREATE TABLE haul.jobs (
+	id                bigint GENERATED ALWAYS AS IDENTITY,
+	queue             text COLLATE "C" NOT NULL DEFAULT 'default',
+	kind              text COLLATE "C" NOT NULL,
+	args              jsonb NOT NULL DEFAULT '{}',
+	priority          smallint NOT NULL DEFAULT 16383,
+	run_at            timestamptz NOT NULL DEFAULT now(),
+	max_attempts      integer NOT NULL DEFAULT 21,
+	backoff           text,
+	timeout           interval,
+	on_timeout        text NOT NULL DEFAULT 'retry',
+	queue_timeout     interval,
+	expires_at        timestamptz,
+	on_interrupt      text NOT NULL DEFAULT 'retry',
+	unique_key        text COLLATE "C",
+	unique_until      text NOT NULL DEFAULT 'finished',
+	concurrency_key   text COLLATE "C",
+	concurrency_limit integer NOT NULL DEFAULT 1,
+	pin               text,
+	pin_strict        boolean NOT NULL DEFAULT false,
+	avoid             text[],
+	every             interval,
+	workflow_id       bigint,
+	reply_to          text,
+	keep              interval,
+	cron_name         text,
+	enqueued_at       timestamptz NOT NULL DEFAULT now(),
+	enqueued_by       name NOT NULL DEFAULT current_user,
+	state             text NOT NULL DEFAULT 'ready',
+	attempt           integer NOT NULL DEFAULT 0,
+	claim             integer NOT NULL DEFAULT 0,
+	interruptions     smallint NOT NULL DEFAULT 0,
+	worker_id         bigint,
+	lease_id          bigint,
+	started_at        timestamptz,
+	interrupted_at    timestamptz,
+	last_error        text,
+	progress          jsonb,
+	CONSTRAINT jobs_pkey PRIMARY KEY (id)
+) WITH (
+	fillfactor = 45,
+	autovacuum_vacuum_threshold = 5000,
+	autovacuum_vacuum_scale_factor = 0.02,
+	autovacuum_vacuum_insert_scale_factor = 0.2,
+	autovacuum_analyze_scale_factor = 0.2,
+	autovacuum_vacuum_cost_delay = 0
+);
+
+CREATE INDEX jobs_ready ON haul.jobs (queue, priority, run_at, id) WITH (deduplicate_items = off);
+CREATE UNIQUE INDEX jobs_unique_key ON haul.jobs (unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX jobs_expires ON haul.jobs (expires_at) WHERE expires_at IS NOT NULL;
+
+COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue with INSERT or COPY; jobs that ended are in haul.finished_jobs';
+COMMENT ON COLUMN haul.jobs.id IS 'Identity; with claim it names one execution';
+COMMENT ON COLUMN haul.jobs.queue IS 'Queue, 1 to 63 characters of any kind; "namespace.queue" puts it into a namespace';
+COMMENT ON COLUMN haul.jobs.kind IS 'What to do: the name under which workers register a handler, 1 to 128 characters';
+COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object';
+COMMENT ON COLUMN haul.jobs.priority IS 'Order within the queue: 1 runs first, 32767 last';
+COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time';
+COMMENT ON COLUMN haul.jobs.max_attempts IS 'Executions allowed in all, at least 1';
+COMMENT ON COLUMN haul.jobs.backoff IS 'Pause before a retry, see haul.backoff_delay(); NULL: that of the kind (haul.kinds), else of the setting haul.backoff';
+COMMENT ON COLUMN haul.jobs.timeout IS 'The worker stops an execution that takes longer; NULL: no limit';
+COMMENT ON COLUMN haul.jobs.on_timeout IS 'After a timeout: retry (counts as a failed attempt) or discard';
+COMMENT ON COLUMN haul.jobs.queue_timeout IS 'Discarded when not started within this time of greatest(run_at, enqueued_at)';
+COMMENT ON COLUMN haul.jobs.expires_at IS 'Discarded when not started by this time; follows from queue_timeout where that is set';
+COMMENT ON COLUMN haul.jobs.on_interrupt IS 'When its worker died or was killed in mid-job: retry, fail or discard';
+COMMENT ON COLUMN haul.jobs.unique_key IS 'At most one live job has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING works';
+COMMENT ON COLUMN haul.jobs.unique_until IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key';
+COMMENT ON COLUMN haul.jobs.concurrency_key IS 'Recorded for concurrency limits, which this version does not enforce';
+COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limits, which this version does not enforce; at least 1';
+COMMENT ON COLUMN haul.jobs.pin IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any worker take it';
+COMMENT ON COLUMN haul.jobs.pin_strict IS 'Only the worker named by pin takes the job';
+COMMENT ON COLUMN haul.jobs.avoid IS 'Names of workers that never take the job';
+COMMENT ON COLUMN haul.jobs.every IS 'Recorded for periodic jobs, which this version does not repeat';
+COMMENT ON COLUMN haul.jobs.workflow_id IS 'Recorded for workflows, which this version does not run';
+COMMENT ON COLUMN haul.jobs.reply_to IS 'Recorded for feedback to the enqueuer, which this version does not send';
+COMMENT ON COLUMN haul.jobs.keep IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
+COMMENT ON COLUMN haul.jobs.cron_name IS 'Recorded for schedules, which this version does not have';
+COMMENT ON COLUMN haul.jobs.enqueued_at IS 'When it was enqueued';
+COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server';
+COMMENT ON COLUMN haul.jobs.state IS 'ready, running or waiting';
+COMMENT ON COLUMN haul.jobs.attempt IS 'Executions charged so far; counted at checkout';
+COMMENT ON COLUMN haul.jobs.claim IS 'Checkouts so far, never goes down: the fencing token';
+COMMENT ON COLUMN haul.jobs.interruptions IS 'Executions that ended with the death of their worker';
+COMMENT ON COLUMN haul.jobs.worker_id IS 'Worker that holds the job while it is running';
+COMMENT ON COLUMN haul.jobs.lease_id IS 'Checkout that handed it out while it is running (haul.leases)';
+COMMENT ON COLUMN haul.jobs.started_at IS 'When the current execution began; NULL while a worker that confirms starts has only fetched the job';
+COMMENT ON COLUMN haul.jobs.interrupted_at IS 'When it was last interrupted';
+COMMENT ON COLUMN haul.jobs.last_error IS 'Text of the last failure';
+COMMENT ON COLUMN haul.jobs.progress IS 'What the handler last reported';
+
+-- Jobs that ended. One branch a (UTC) day; in it "kept" holds the jobs that say
+-- until when they stay, and one leaf an hour holds the rest, which stay for the
+-- setting haul.keep_completed. Both go as whole leaves; nothing is deleted.
+-- The columns are those of haul.jobs, in the same order, and three more.
+-- Leaves are made on demand (haul._add_history), never here: a member of the
+-- extension could not be dropped by maintenance.
+CREATE TABLE haul.finished_jobs (
+	LIKE haul.jobs INCLUDING COMMENTS,
+	finished_at timestamptz NOT NULL,
+	result      jsonb,
+	keep_until  timestamptz
+) PARTITION BY RANGE (finished_at);
+CREATE INDEX finished_jobs_id ON haul.finished_jobs (id);
+
+COMMENT ON TABLE haul.finished_jobs IS 'Jobs that ended: completed, failed, discarded or cancelled. Partitioned by finished_at, pruned by whole partitions';
+COMMENT ON COLUMN haul.finished_jobs.state IS 'completed, failed, discarded or cancelled';
+COMMENT ON COLUMN haul.finished_jobs.finished_at IS 'When it ended';
+COMMENT ON COLUMN haul.finished_jobs.result IS 'What the handler returned';
+COMMENT ON COLUMN haul.finished_jobs.keep_until IS 'Stays at least until then; NULL: for the setting haul.keep_completed';
+
+CREATE TABLE haul.job_errors (
+	job_id    bigint NOT NULL,
+	attempt   integer NOT NULL,
+	failed_at timestamptz NOT NULL,
+	worker_id bigint,
+	worker    text,
+	error     text NOT NULL,
+	detail    jsonb
+) PARTITION BY RANGE (failed_at);
+CREATE INDEX job_errors_job_id ON haul.job_errors (job_id);
+
+COMMENT ON TABLE haul.job_errors IS 'One row per failed attempt. Partitioned by day, pruned after the setting haul.keep_errors';
+COMMENT ON COLUMN haul.job_errors.job_id IS 'haul.jobs.id';
+COMMENT ON COLUMN haul.job_errors.attempt IS 'Number of the attempt that failed, 1 = the first';
+COMMENT ON COLUMN haul.job_errors.failed_at IS 'When it failed';
+COMMENT ON COLUMN haul.job_errors.worker_id IS 'Worker that ran it';
+COMMENT ON COLUMN haul.job_errors.worker IS 'Name of that worker';
+COMMENT ON COLUMN haul.job_errors.error IS 'Error text';
+COMMENT ON COLUMN haul.job_errors.detail IS 'What else the worker reported';
+
+CREATE TABLE haul.queues (
+	name           text COLLATE "C" PRIMARY KEY CHECK (char_length(name) BETWEEN 1 AND 63),
+	priority       smallint NOT NULL DEFAULT 16383 CHECK (priority >= 1),
+	keep_completed interval CHECK (keep_completed BETWEEN interval '0' AND interval '1000 years'),
+	keep_failed    interval CHECK (keep_failed BETWEEN interval '0' AND interval '1000 years')
+);
+COMMENT ON TABLE haul.queues IS 'Settings per queue. A queue needs no row';
+COMMENT ON COLUMN haul.queues.name IS 'Queue';
+COMMENT ON COLUMN haul.queues.priority IS 'Order among queues for workers that take all of them: 1 first, then by name';
+COMMENT ON COLUMN haul.queues.keep_completed IS 'How long completed jobs stay in haul.finished_jobs; 0: not kept; NULL: the setting haul.keep_completed';
+COMMENT ON COLUMN haul.queues.keep_failed IS 'The same for failed, discarded and cancelled jobs; NULL: the setting haul.keep_failed';
+
+CREATE TABLE haul.kinds (
+	kind    text COLLATE "C" PRIMARY KEY CHECK (char_length(kind) BETWEEN 1 AND 128),
+	backoff text CHECK (haul.backoff_delay(backoff, 1) >= interval '0')
+);
+COMMENT ON TABLE haul.kinds IS 'Settings per kind. A kind needs no row';
+COMMENT ON COLUMN haul.kinds.kind IS 'Kind';
+COMMENT ON COLUMN haul.kinds.backoff IS 'Backoff for jobs of the kind that have none of their own; NULL: the setting haul.backoff';
+
+CREATE TABLE haul.workers (
+	id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name              text NOT NULL,
+	hostname          text,
+	pid               integer,
+	queues            text[],
+	weights           double precision[],
+	exclude           text[],
+	kinds             text[],
+	min_priority      smallint NOT NULL DEFAULT 1,
+	max_priority      smallint NOT NULL DEFAULT 32767,
+	queue_order       text NOT NULL DEFAULT 'strict',
+	namespace         text,
+	max_threads       integer NOT NULL DEFAULT 1,
+	confirm_start     boolean NOT NULL DEFAULT false,
+	started_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+	busy              integer NOT NULL DEFAULT 0,
+	last_heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	status            text NOT NULL DEFAULT 'running'
+) WITH (fillfactor = 50);
+COMMENT ON TABLE haul.workers IS 'One row per worker. DELETE of a row releases the jobs it holds, at once';
+COMMENT ON COLUMN haul.workers.id IS 'Never used again for another worker';
+COMMENT ON COLUMN haul.workers.name IS 'Name it registered under; several workers may share one';
+COMMENT ON COLUMN haul.workers.hostname IS 'Host it runs on';
+COMMENT ON COLUMN haul.workers.pid IS 'Its process there';
+COMMENT ON COLUMN haul.workers.queues IS 'Queues it takes, in this order; NULL: all';
+COMMENT ON COLUMN haul.workers.weights IS 'Weights of those queues, where queue_order is weighted';
+COMMENT ON COLUMN haul.workers.exclude IS 'Queues it does not take';
+COMMENT ON COLUMN haul.workers.kinds IS 'Kinds it takes; NULL: all';
+COMMENT ON COLUMN haul.workers.min_priority IS 'It takes no job with a smaller priority number';
+COMMENT ON COLUMN haul.workers.max_priority IS 'It takes no job with a larger priority number';
+COMMENT ON COLUMN haul.workers.queue_order IS 'strict: a queue is asked when those before it have nothing due; weighted: drawn at random by weight at each checkout';
+COMMENT ON COLUMN haul.workers.namespace IS 'It takes only queues named "namespace.…"';
+COMMENT ON COLUMN haul.workers.max_threads IS 'Jobs it runs at a time, at most';
+COMMENT ON COLUMN haul.workers.confirm_start IS 'It calls haul.start() before it runs a job that checkout returned with confirm_start';
+COMMENT ON COLUMN haul.workers.started_at IS 'When it registered';
+COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbeat';
+COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life; maintenance removes a worker silent for longer than the setting haul.worker_timeout';
+COMMENT ON COLUMN haul.workers.status IS 'running or draining';
+
+-- Which jobs does a worker hold? Every checkout writes one row here. What became
+-- of its jobs is appended to haul.ledger (one row per call, never an UPDATE of a
+-- hot row) and maintenance removes the lease once all are accounted for.
+CREATE TABLE haul.leases (
+	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	worker_id  bigint NOT NULL,
+	jobs       bigint[] NOT NULL,
+	done       integer NOT NULL DEFAULT 0,
+	claimed_at timestamptz NOT NULL
+);
+CREATE INDEX leases_worker_id ON haul.leases (worker_id);
+COMMENT ON TABLE haul.leases IS 'One row per checkout with jobs that may still run: what is released when the worker is gone';
+COMMENT ON COLUMN haul.leases.id IS 'haul.jobs.lease_id';
+COMMENT ON COLUMN haul.leases.worker_id IS 'Worker that holds it';
+COMMENT ON COLUMN haul.leases.jobs IS 'Ids of the jobs handed out';
+COMMENT ON COLUMN haul.leases.done IS 'How many of them are known to have ended or been given back';
+COMMENT ON COLUMN haul.leases.claimed_at IS 'When they were handed out';
+
+-- What each call did, appended in its own transaction: exact, crash-safe, and no
+-- two callers ever wait for each other. Maintenance folds it into
+-- haul.counter_totals and haul.leases.done.
+CREATE TABLE haul.ledger (
+	day         date NOT NULL,
+	queue       text COLLATE "C" NOT NULL,
+	dispatches  integer NOT NULL DEFAULT 0,
+	retries     integer NOT NULL DEFAULT 0,
+	completions integer NOT NULL DEFAULT 0,
+	failures    integer NOT NULL DEFAULT 0,
+	expiries    integer NOT NULL DEFAULT 0,
+	discards    integer NOT NULL DEFAULT 0,
+	cancels     integer NOT NULL DEFAULT 0,
+	releases    integer NOT NULL DEFAULT 0,
+	drops       integer NOT NULL DEFAULT 0,
+	lease_id    bigint,
+	lease_done  integer NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE haul.ledger IS 'Counts not folded yet; read haul.counters';
+
+CREATE TABLE haul.counter_totals (
+	day         date NOT NULL,
+	queue       text COLLATE "C" NOT NULL,
+	dispatches  bigint NOT NULL,
+	retries     bigint NOT NULL,
+	completions bigint NOT NULL,
+	failures    bigint NOT NULL,
+	expiries    bigint NOT NULL,
+	discards    bigint NOT NULL,
+	cancels     bigint NOT NULL,
+	releases    bigint NOT NULL,
+	drops       bigint NOT NULL,
+	PRIMARY KEY (day, queue)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE haul.counter_totals IS 'Counts folded so far; read haul.counters';

@@ -1,0 +1,276 @@
+-- The worker protocol: what a worker in any language calls. The functions in C
+-- open haul.jobs themselves; the right to EXECUTE them is the right to work.
+
+CREATE FUNCTION haul.register_worker(name text, options jsonb DEFAULT '{}') RETURNS bigint
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known    CONSTANT text[] := ARRAY['queues', 'exclude', 'kinds', 'min_priority', 'max_priority', 'order',
+									  'namespace', 'max_threads', 'hostname', 'pid', 'confirm_start'];
+	key      text;
+	item     jsonb;
+	taken    text[];
+	weights  float8[];
+	id       bigint;
+	excluded text[];
+	lowest   integer;
+	highest  integer;
+	ordering text;
+BEGIN
+	IF name IS NULL OR char_length(name) NOT BETWEEN 1 AND 255 THEN
+		RAISE EXCEPTION 'worker name must have 1 to 255 characters' USING ERRCODE = '22023';
+	END IF;
+	IF options IS NULL OR jsonb_typeof(options) <> 'object' THEN
+		RAISE EXCEPTION 'options must be a JSON object' USING ERRCODE = '22023';
+	END IF;
+	FOR key IN SELECT k FROM jsonb_object_keys(options) AS k LOOP
+		IF key <> ALL (known) THEN
+			RAISE EXCEPTION 'unknown worker option "%"', key
+				USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
+		END IF;
+	END LOOP;
+	-- An option given as null is an option left out.
+	options := jsonb_strip_nulls(options);
+
+	IF options ? 'queues' THEN
+		PERFORM haul._check_option(options, 'queues', 'array');
+		taken := '{}';
+		weights := '{}';
+		FOR item IN SELECT i FROM jsonb_array_elements(options -> 'queues') AS i LOOP
+			IF jsonb_typeof(item) = 'string' THEN
+				item := jsonb_build_object('name', item);
+			END IF;
+			IF jsonb_typeof(item) <> 'object' OR item - ARRAY['name', 'weight'] <> '{}'
+				OR jsonb_typeof(item -> 'name') IS DISTINCT FROM 'string'
+				OR jsonb_typeof(coalesce(item -> 'weight', '1')) <> 'number'
+			THEN
+				RAISE EXCEPTION 'worker option "queues" has an item that is neither a name nor {"name", "weight"}: %', item
+					USING ERRCODE = '22023';
+			END IF;
+			IF char_length(item ->> 'name') NOT BETWEEN 1 AND 63 THEN
+				RAISE EXCEPTION 'queue "%" must have 1 to 63 characters', item ->> 'name' USING ERRCODE = '22023';
+			END IF;
+			IF coalesce((item ->> 'weight')::float8, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
+				RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name', item ->> 'weight'
+					USING ERRCODE = '22023';
+			END IF;
+			taken := taken || (item ->> 'name');
+			weights := weights || coalesce((item ->> 'weight')::float8, 1);
+		END LOOP;
+		IF taken = '{}' THEN
+			RAISE EXCEPTION 'worker option "queues" is empty'
+				USING ERRCODE = '22023', HINT = 'Leave it out to take all queues.';
+		END IF;
+		IF cardinality(taken) > (SELECT count(DISTINCT t) FROM unnest(taken) AS t) THEN
+			RAISE EXCEPTION 'worker option "queues" names a queue twice' USING ERRCODE = '22023';
+		END IF;
+		-- '*' alone is all queues
+		IF taken = ARRAY['*'] THEN
+			taken := NULL;
+			weights := NULL;
+		END IF;
+	END IF;
+	IF options ? 'exclude' THEN
+		PERFORM haul._check_option(options, 'exclude', 'array of strings');
+		SELECT array_agg(e) INTO excluded FROM jsonb_array_elements_text(options -> 'exclude') AS e;
+	END IF;
+	IF options ? 'kinds' THEN
+		PERFORM haul._check_option(options, 'kinds', 'array of strings');
+		IF options -> 'kinds' = '[]' THEN
+			RAISE EXCEPTION 'worker option "kinds" is empty'
+				USING ERRCODE = '22023', HINT = 'Leave it out to take all kinds.';
+		END IF;
+	END IF;
+	PERFORM haul._check_option(options, o, 'string')
+		FROM unnest(ARRAY['order', 'namespace', 'hostname']) AS o WHERE options ? o;
+	PERFORM haul._check_option(options, o, 'integer')
+		FROM unnest(ARRAY['min_priority', 'max_priority', 'max_threads', 'pid']) AS o WHERE options ? o;
+	IF options ? 'confirm_start' THEN
+		PERFORM haul._check_option(options, 'confirm_start', 'boolean');
+	END IF;
+
+	lowest := coalesce((options ->> 'min_priority')::integer, 1);
+	highest := coalesce((options ->> 'max_priority')::integer, 32767);
+	IF lowest NOT BETWEEN 1 AND 32767 OR highest NOT BETWEEN 1 AND 32767 OR lowest > highest THEN
+		RAISE EXCEPTION 'priorities %:% are no range within 1:32767', lowest, highest USING ERRCODE = '22023';
+	END IF;
+	ordering := coalesce(options ->> 'order', 'strict');
+	IF ordering NOT IN ('strict', 'weighted') THEN
+		RAISE EXCEPTION 'unknown queue order "%"', ordering
+			USING ERRCODE = '22023', HINT = 'Orders are strict, weighted.';
+	END IF;
+	IF ordering = 'weighted' AND taken IS NULL THEN
+		RAISE EXCEPTION 'order "weighted" needs the option "queues"' USING ERRCODE = '22023';
+	END IF;
+	IF (options ->> 'max_threads')::integer < 1 THEN
+		RAISE EXCEPTION 'max_threads must be at least 1, not %', options ->> 'max_threads' USING ERRCODE = '22023';
+	END IF;
+	IF char_length(options ->> 'namespace') NOT BETWEEN 1 AND 61 THEN
+		RAISE EXCEPTION 'namespace "%" must have 1 to 61 characters', options ->> 'namespace' USING ERRCODE = '22023';
+	END IF;
+	IF options ? 'namespace' THEN
+		taken := haul._in_namespace(taken, options ->> 'namespace');
+		excluded := haul._in_namespace(excluded, options ->> 'namespace');
+	END IF;
+
+	PERFORM haul._add_history(clock_timestamp());
+	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
+							  queue_order, namespace, max_threads, confirm_start)
+		VALUES (register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,
+				excluded,
+				(SELECT array_agg(k) FROM jsonb_array_elements_text(options -> 'kinds') AS k),
+				lowest, highest, ordering, options ->> 'namespace',
+				coalesce((options ->> 'max_threads')::integer, 1),
+				coalesce((options ->> 'confirm_start')::boolean, false))
+		RETURNING workers.id INTO id;
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION haul.register_worker(text, jsonb) IS
+'Registers a worker; returns its id, which is never used again.
+Options: queues (names, or objects {"name","weight"}; default all), exclude (names), kinds (names; default all),
+min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
+confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start).
+Errors: 22023 for an unknown option or a bad value.';
+
+-- Within a namespace, queues may be named with or without it.
+CREATE FUNCTION haul._in_namespace(queues text[], namespace text) RETURNS text[]
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT array_agg(CASE WHEN starts_with(q, namespace || '.') THEN q ELSE namespace || '.' || q END ORDER BY n)
+		FROM unnest(queues) WITH ORDINALITY AS t(q, n);
+END;
+
+CREATE FUNCTION haul._check_option(options jsonb, key text, wanted text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	value jsonb := options -> key;
+	fits  boolean;
+BEGIN
+	fits := CASE wanted
+		WHEN 'integer' THEN jsonb_typeof(value) = 'number' AND value::text ~ '^-?[0-9]{1,9}$'
+		WHEN 'array of strings' THEN jsonb_typeof(value) = 'array' AND NOT EXISTS (
+			SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(value) = 'array' THEN value ELSE '[]' END) AS e
+			WHERE jsonb_typeof(e) <> 'string')
+		ELSE jsonb_typeof(value) = wanted
+	END;
+	IF NOT fits THEN
+		RAISE EXCEPTION 'worker option "%" must be of type %, not %', key, wanted, value USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION haul.checkout(worker_id bigint, max_jobs integer DEFAULT 1,
+		OUT id bigint, OUT claim integer, OUT queue text, OUT kind text, OUT args jsonb, OUT priority smallint,
+		OUT attempt integer, OUT max_attempts integer, OUT run_at timestamptz, OUT enqueued_at timestamptz,
+		OUT timeout interval, OUT on_timeout text, OUT interruptions smallint, OUT interrupted_at timestamptz,
+		OUT last_error text, OUT progress jsonb, OUT confirm_start boolean)
+	RETURNS SETOF record
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_checkout';
+COMMENT ON FUNCTION haul.checkout(bigint, integer) IS
+'Hands out up to max_jobs (1 to 10000) due jobs of the worker''s subscription, in dispatch order: queue, priority, run_at, id.
+Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the job.
+attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded on the way.
+confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
+Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';
+
+CREATE FUNCTION haul.start(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint[]
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_start';
+COMMENT ON FUNCTION haul.start(bigint, bigint[], integer[]) IS
+'Marks jobs as begun, for jobs that checkout returned with confirm_start. Until then the death of the worker is not held against them.
+Returns the ids that were not owned any more: do not run those.';
+
+CREATE FUNCTION haul.complete(worker_id bigint, ids bigint[], claims integer[], results jsonb[] DEFAULT NULL,
+		strict boolean DEFAULT false) RETURNS bigint[]
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_complete';
+COMMENT ON FUNCTION haul.complete(bigint, bigint[], integer[], jsonb[], boolean) IS
+'Ends jobs as completed, with their results (an array as long as ids, or NULL). Returns the ids that were not owned any more, ''{}'' if all were;
+with strict, raises HQ001 for those instead, so that the caller''s transaction rolls back.
+Called in the transaction that did the job''s work, effects and completion are one atomic step.
+A claim that a crash of the server lost is made good: the job counts as claimed and completed.
+Errors: 22023 when the arrays differ in length or hold NULLs, 22004 for a NULL argument.';
+
+CREATE FUNCTION haul.fail(worker_id bigint, id bigint, claim integer, error text, detail jsonb DEFAULT NULL,
+		retry_in interval DEFAULT NULL, retry_queue text DEFAULT NULL, final boolean DEFAULT false) RETURNS text
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_fail';
+COMMENT ON FUNCTION haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean) IS
+'Records a failed attempt. With attempts left the job is ready again after its backoff, or after retry_in, in its queue or in retry_queue;
+with none left, or with final, it ends as failed. Returns ready, failed, or NULL when the job was not owned.
+Errors: 22004 for a NULL error, 22023 for a negative retry_in or a bad retry_queue.';
+
+CREATE FUNCTION haul.discard(worker_id bigint, id bigint, claim integer, reason text) RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_discard';
+COMMENT ON FUNCTION haul.discard(bigint, bigint, integer, text) IS
+'Ends a running job as discarded, for the given reason. Returns whether it was owned.';
+
+CREATE FUNCTION haul.cancelled(worker_id bigint, id bigint, claim integer, reason text) RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_cancelled';
+COMMENT ON FUNCTION haul.cancelled(bigint, bigint, integer, text) IS
+'Ends a running job as cancelled, for the given reason. Returns whether it was owned.';
+
+CREATE FUNCTION haul.snooze(worker_id bigint, id bigint, claim integer, delay interval) RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_snooze';
+COMMENT ON FUNCTION haul.snooze(bigint, bigint, integer, interval) IS
+'Puts a running job back, to run again after delay; the attempt is not charged. Returns whether it was owned.
+Errors: 22004 for a NULL delay, 22023 for a negative one.';
+
+CREATE FUNCTION haul.release(worker_id bigint, ids bigint[], claims integer[], started boolean DEFAULT true) RETURNS bigint[]
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_release';
+COMMENT ON FUNCTION haul.release(bigint, bigint[], integer[], boolean) IS
+'Gives jobs back at once. started: they were interrupted in mid-run, which counts as an attempt and follows on_interrupt;
+otherwise they were only fetched, and the attempt is not charged. Returns the ids that were not owned any more.';
+
+CREATE FUNCTION haul.progress(worker_id bigint, id bigint, claim integer, value jsonb) RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_progress';
+COMMENT ON FUNCTION haul.progress(bigint, bigint, integer, jsonb) IS
+'Stores what the handler reports in haul.jobs.progress. Returns whether the job was owned.';
+
+CREATE FUNCTION haul.reconcile(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_reconcile';
+COMMENT ON FUNCTION haul.reconcile(bigint, bigint[], integer[]) IS
+'Gives back, uncharged, every job that the worker holds and that is not among the given: for a worker that lost its connection
+and cannot know whether its last checkout committed. Waits for checkouts of the same worker that are under way. Returns how many it gave back.';
+
+CREATE FUNCTION haul.next_due(worker_id bigint) RETURNS interval
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_next_due';
+COMMENT ON FUNCTION haul.next_due(bigint) IS
+'Time until the next job of the worker''s subscription is due: 0 when one is due now, NULL when none is to come.
+By the server''s clock: a worker sets a timer with it. Errors: HQ003 when the worker is not registered.';
+
+CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, status text DEFAULT NULL) RETURNS boolean
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF status NOT IN ('running', 'draining') THEN
+		RAISE EXCEPTION 'unknown worker status "%"', status
+			USING ERRCODE = '22023', HINT = 'A worker is running or draining.';
+	END IF;
+	UPDATE haul.workers AS w
+		SET last_heartbeat_at = clock_timestamp(),
+			busy = coalesce(heartbeat.busy, w.busy),
+			status = coalesce(heartbeat.status, w.status)
+		WHERE w.id = heartbeat.worker_id;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text) IS
+'Says that the worker lives; busy: jobs it is running, status: running or draining. Call it every 10 seconds, also while draining.
+Returns false when the row is gone: register again.';
+
+CREATE FUNCTION haul.unregister_worker(worker_id bigint) RETURNS bigint
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_unregister_worker';
+COMMENT ON FUNCTION haul.unregister_worker(bigint) IS
+'Deletes the worker''s row. Returns how many jobs that released; NULL when there was no such row.';

@@ -1,0 +1,195 @@
+-- Maintenance: everything that nobody's call does on its way.
+
+-- Names of leaves are made of UTC times, so that job_store finds the leaf of a
+-- time by its name: finished_jobs_20260131_kept, finished_jobs_20260131_05,
+-- job_errors_20260131.
+CREATE FUNCTION haul._add_history(at timestamptz) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET client_min_messages = 'warning'
+AS $$
+DECLARE
+	hour  timestamptz := date_trunc('hour', at);
+	day   timestamptz := date_trunc('day', at);
+	jobs  text := to_char(at, '"finished_jobs_"YYYYMMDD');
+	leaf  text := to_char(at, '"finished_jobs_"YYYYMMDD_HH24');
+	errs  text := to_char(at, '"job_errors_"YYYYMMDD');
+BEGIN
+	IF to_regclass(format('haul.%I', leaf)) IS NOT NULL AND to_regclass(format('haul.%I', errs)) IS NOT NULL THEN
+		RETURN;
+	END IF;
+	-- One at a time; those that write to existing leaves do not wait.
+	LOCK TABLE haul.finished_jobs IN SHARE UPDATE EXCLUSIVE MODE;
+	IF to_regclass(format('haul.%I', jobs)) IS NULL THEN
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING INDEXES) PARTITION BY LIST ((keep_until IS NULL))', jobs);
+		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (false)', jobs || '_kept', jobs);
+		EXECUTE format('CREATE INDEX ON haul.%I (keep_until)', jobs || '_kept');
+		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (true) PARTITION BY RANGE (finished_at)',
+					   jobs || '_brief', jobs);
+		EXECUTE format('ALTER TABLE haul.finished_jobs ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
+					   jobs, day, day + interval '1 day');
+	END IF;
+	IF to_regclass(format('haul.%I', leaf)) IS NULL THEN
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING INDEXES)', leaf);
+		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
+					   jobs || '_brief', leaf, hour, hour + interval '1 hour');
+	END IF;
+	IF to_regclass(format('haul.%I', errs)) IS NULL THEN
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors INCLUDING INDEXES)', errs);
+		EXECUTE format('ALTER TABLE haul.job_errors ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
+					   errs, day, day + interval '1 day');
+	END IF;
+END
+$$;
+
+-- Drops the leaves whose time is over; returns how many. Leaves everything as it
+-- is while somebody reads the history: the next pass tries again.
+CREATE FUNCTION haul._prune_history() RETURNS integer
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+AS $$
+DECLARE
+	branch  record;
+	kept    boolean;
+	dropped integer := 0;
+BEGIN
+	FOR branch IN
+		SELECT c.relname, p.relname AS parent,
+			   to_timestamp(substring(c.relname FROM '\d{8}_\d\d$'), 'YYYYMMDD_HH24') + interval '1 hour' AS ends
+			FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
+			WHERE p.relnamespace = 'haul'::regnamespace AND p.relname ~ '^finished_jobs_\d{8}_brief$'
+		UNION ALL
+		SELECT c.relname, p.relname, to_timestamp(substring(c.relname FROM '\d{8}$'), 'YYYYMMDD') + interval '1 day'
+			FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
+			WHERE i.inhparent IN ('haul.finished_jobs'::regclass, 'haul.job_errors'::regclass)
+		ORDER BY 1 DESC -- the leaves of a day before the day
+	LOOP
+		IF branch.parent LIKE '%\_brief' THEN
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed') >= clock_timestamp();
+		ELSIF branch.parent = 'job_errors' THEN
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_errors') >= clock_timestamp();
+		ELSE
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed') >= clock_timestamp();
+			EXECUTE format('SELECT EXISTS (SELECT FROM haul.%I WHERE keep_until >= clock_timestamp())', branch.relname || '_kept')
+				INTO kept;
+			CONTINUE WHEN kept;
+		END IF;
+		BEGIN
+			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.parent);
+			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.relname);
+			EXECUTE format('DROP TABLE haul.%I', branch.relname);
+			dropped := dropped + 1;
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN dropped;
+END
+$$;
+
+-- Takes the lock of maintenance until the end of the transaction; false, at
+-- once, when somebody else has it.
+CREATE FUNCTION haul._lock_maintenance() RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_lock_maintenance';
+
+-- Takes the exclusive lock of a worker until the end of the transaction; false,
+-- at once, while a checkout of that worker is open.
+CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_lock_worker';
+
+-- Discards jobs past their queue timeout, at most max_jobs; returns how many.
+CREATE FUNCTION haul._expire(max_jobs integer) RETURNS bigint
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_expire';
+
+-- Interrupts the jobs in the leases of a worker that has no row; returns how many.
+CREATE FUNCTION haul._release_jobs_of(worker_id bigint) RETURNS bigint
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_release_jobs_of';
+
+-- Releases what is held by workers that have no row any more; returns how many.
+CREATE FUNCTION haul._release_orphans() RETURNS bigint
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce(sum(haul._release_jobs_of(l.worker_id)), 0)::bigint
+		FROM (SELECT DISTINCT worker_id FROM haul.leases) AS l
+		WHERE NOT EXISTS (SELECT FROM haul.workers AS w WHERE w.id = l.worker_id);
+END;
+
+-- Folds the ledger into haul.counter_totals and haul.leases; returns how many rows.
+CREATE FUNCTION haul._fold_ledger() RETURNS bigint
+	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH folded AS (
+		DELETE FROM haul.ledger RETURNING *
+	), totals AS (
+		INSERT INTO haul.counter_totals AS t
+			SELECT day, queue, sum(dispatches), sum(retries), sum(completions), sum(failures), sum(expiries),
+				   sum(discards), sum(cancels), sum(releases), sum(drops)
+				FROM folded GROUP BY day, queue
+			ON CONFLICT (day, queue) DO UPDATE SET
+				dispatches = t.dispatches + excluded.dispatches,
+				retries = t.retries + excluded.retries,
+				completions = t.completions + excluded.completions,
+				failures = t.failures + excluded.failures,
+				expiries = t.expiries + excluded.expiries,
+				discards = t.discards + excluded.discards,
+				cancels = t.cancels + excluded.cancels,
+				releases = t.releases + excluded.releases,
+				drops = t.drops + excluded.drops
+	), settled AS (
+		SELECT lease_id, sum(lease_done) AS done FROM folded WHERE lease_id IS NOT NULL GROUP BY lease_id
+	), ended AS (
+		DELETE FROM haul.leases AS l USING settled AS s
+			WHERE l.id = s.lease_id AND l.done + s.done >= cardinality(l.jobs)
+	), counted AS (
+		UPDATE haul.leases AS l SET done = l.done + s.done FROM settled AS s
+			WHERE l.id = s.lease_id AND l.done + s.done < cardinality(l.jobs)
+	)
+	SELECT count(*) FROM folded;
+END;
+
+CREATE FUNCTION haul.cleanup_workers(silent_for interval DEFAULT NULL) RETURNS bigint
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	removed bigint;
+BEGIN
+	silent_for := coalesce(silent_for, haul._setting('haul.worker_timeout'));
+	IF silent_for < interval '0' THEN
+		RAISE EXCEPTION 'interval must not be negative: %', silent_for USING ERRCODE = '22023';
+	END IF;
+	DELETE FROM haul.workers WHERE id IN (
+		-- not those whose checkout hangs in an open transaction: nobody may wait for it
+		SELECT id FROM haul.workers
+			WHERE CASE WHEN last_heartbeat_at < clock_timestamp() - silent_for THEN haul._lock_worker(id) END
+			FOR UPDATE SKIP LOCKED);
+	GET DIAGNOSTICS removed = ROW_COUNT;
+	RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
+'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
+which releases their jobs. Returns how many.';
+
+CREATE FUNCTION haul.maintain() RETURNS jsonb
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT haul._lock_maintenance() THEN
+		RETURN '{"ran": false}';
+	END IF;
+	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
+	RETURN jsonb_build_object(
+		'ran', true,
+		'workers_removed', haul.cleanup_workers(),
+		'orphans_released', haul._release_orphans(),
+		'jobs_expired', haul._expire(10000),
+		'ledger_folded', haul._fold_ledger(),
+		'partitions_dropped', haul._prune_history());
+END
+$$;
+COMMENT ON FUNCTION haul.maintain() IS
+'One pass of all maintenance: removes silent workers, releases what nobody holds, discards jobs past their queue timeout, folds counters,
+makes and drops partitions of the history. Returns what it did; {"ran": false} at once when another pass is under way.';

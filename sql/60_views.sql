@@ -1,0 +1,104 @@
+-- What people read.
+
+CREATE VIEW haul.counters AS
+	SELECT day, queue,
+		   sum(dispatches)::bigint AS dispatches, sum(retries)::bigint AS retries,
+		   sum(completions)::bigint AS completions, sum(failures)::bigint AS failures,
+		   sum(expiries)::bigint AS expiries, sum(discards)::bigint AS discards, sum(cancels)::bigint AS cancels,
+		   sum(releases)::bigint AS releases, sum(drops)::bigint AS drops
+		FROM (
+			SELECT day, queue, dispatches, retries, completions, failures, expiries, discards, cancels, releases, drops
+				FROM haul.counter_totals
+			UNION ALL
+			SELECT day, queue, dispatches, retries, completions, failures, expiries, discards, cancels, releases, drops
+				FROM haul.ledger
+		) AS c
+		GROUP BY day, queue;
+COMMENT ON VIEW haul.counters IS
+'Exact counts per UTC day and queue. Summed over all: dispatches + retries = completions + failures + expiries + discards + cancels + releases + running now';
+COMMENT ON COLUMN haul.counters.day IS 'UTC day';
+COMMENT ON COLUMN haul.counters.queue IS 'Queue';
+COMMENT ON COLUMN haul.counters.dispatches IS 'First checkouts of jobs';
+COMMENT ON COLUMN haul.counters.retries IS 'Later checkouts';
+COMMENT ON COLUMN haul.counters.completions IS 'Jobs that completed';
+COMMENT ON COLUMN haul.counters.failures IS 'Failed attempts that will be tried again';
+COMMENT ON COLUMN haul.counters.expiries IS 'Failed attempts that were the last';
+COMMENT ON COLUMN haul.counters.discards IS 'Jobs discarded while running';
+COMMENT ON COLUMN haul.counters.cancels IS 'Jobs cancelled while running';
+COMMENT ON COLUMN haul.counters.releases IS 'Jobs given back unfinished: shutdown, dead worker, snooze';
+COMMENT ON COLUMN haul.counters.drops IS 'Jobs that ended without running';
+
+-- Walks from queue to queue and from priority to priority along jobs_ready, so
+-- its cost follows the number of those, and counts no further than 10 000 jobs
+-- in each queue.
+CREATE VIEW haul.queue_status AS
+	WITH RECURSIVE walk AS (
+		(SELECT queue, priority FROM haul.jobs ORDER BY queue, priority LIMIT 1)
+		UNION ALL
+		SELECT n.queue, n.priority FROM walk AS w, LATERAL (
+			SELECT j.queue, j.priority FROM haul.jobs AS j
+				WHERE (j.queue, j.priority) > (w.queue, w.priority) ORDER BY j.queue, j.priority LIMIT 1) AS n
+	), lane AS (
+		SELECT w.queue,
+			   (SELECT j.run_at FROM haul.jobs AS j
+					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at <= now() AND j.state = 'ready'
+					ORDER BY j.run_at LIMIT 1) AS oldest_due,
+			   (SELECT j.run_at FROM haul.jobs AS j
+					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at > now() AND j.state = 'ready'
+					ORDER BY j.run_at LIMIT 1) AS next_due
+			FROM walk AS w
+	), live AS (
+		SELECT queue, min(oldest_due) AS oldest_due, min(next_due) AS next_due FROM lane GROUP BY queue
+	)
+	SELECT coalesce(l.queue, q.name) AS queue,
+		   coalesce(c.ready, 0) AS ready, coalesce(c.scheduled, 0) AS scheduled,
+		   coalesce(c.running, 0) AS running, coalesce(c.waiting, 0) AS waiting,
+		   coalesce(c.jobs > 10000, false) AS capped,
+		   now() - l.oldest_due AS oldest_due_age, l.next_due AS next_due_at
+		FROM live AS l FULL JOIN haul.queues AS q ON q.name = l.queue
+		LEFT JOIN LATERAL (
+			SELECT count(*) AS jobs,
+				   count(*) FILTER (WHERE state = 'ready' AND run_at <= now()) AS ready,
+				   count(*) FILTER (WHERE state = 'ready' AND run_at > now()) AS scheduled,
+				   count(*) FILTER (WHERE state = 'running') AS running,
+				   count(*) FILTER (WHERE state = 'waiting') AS waiting
+				FROM (SELECT j.state, j.run_at FROM haul.jobs AS j WHERE j.queue = l.queue
+						ORDER BY j.queue, j.priority, j.run_at, j.id LIMIT 10001) AS first_jobs
+		) AS c ON true;
+COMMENT ON VIEW haul.queue_status IS 'State of each queue that has jobs or settings. Cheap at any backlog: counts the first 10001 jobs of a queue, in dispatch order';
+COMMENT ON COLUMN haul.queue_status.queue IS 'Queue';
+COMMENT ON COLUMN haul.queue_status.ready IS 'Jobs due';
+COMMENT ON COLUMN haul.queue_status.scheduled IS 'Jobs due later';
+COMMENT ON COLUMN haul.queue_status.running IS 'Jobs that a worker holds';
+COMMENT ON COLUMN haul.queue_status.waiting IS 'Jobs that wait for something else';
+COMMENT ON COLUMN haul.queue_status.capped IS 'The queue has more than 10 000 jobs; the counts are those of the first 10 001';
+COMMENT ON COLUMN haul.queue_status.oldest_due_age IS 'How long the oldest due job has been due';
+COMMENT ON COLUMN haul.queue_status.next_due_at IS 'When the next job that is not due yet will be';
+
+CREATE VIEW haul.worker_status AS
+	SELECT id, name, hostname, pid, queues, kinds, status, busy, max_threads, started_at,
+		   clock_timestamp() - last_heartbeat_at AS heartbeat_age
+		FROM haul.workers;
+COMMENT ON VIEW haul.worker_status IS 'State of each worker';
+COMMENT ON COLUMN haul.worker_status.id IS 'haul.workers.id';
+COMMENT ON COLUMN haul.worker_status.name IS 'Its name';
+COMMENT ON COLUMN haul.worker_status.hostname IS 'Host it runs on';
+COMMENT ON COLUMN haul.worker_status.pid IS 'Its process there';
+COMMENT ON COLUMN haul.worker_status.queues IS 'Queues it takes; NULL: all';
+COMMENT ON COLUMN haul.worker_status.kinds IS 'Kinds it takes; NULL: all';
+COMMENT ON COLUMN haul.worker_status.status IS 'running or draining';
+COMMENT ON COLUMN haul.worker_status.busy IS 'Jobs it was running at its last heartbeat';
+COMMENT ON COLUMN haul.worker_status.max_threads IS 'Jobs it runs at a time, at most';
+COMMENT ON COLUMN haul.worker_status.started_at IS 'When it registered';
+COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last heartbeat';
+
+-- Row-level security would forbid COPY to producers; a view of one's own does not.
+CREATE VIEW haul.my_jobs WITH (security_barrier) AS
+	SELECT id, queue, kind, args, priority, run_at, state, attempt, max_attempts, enqueued_at, started_at,
+		   NULL::timestamptz AS finished_at, progress, NULL::jsonb AS result, last_error
+		FROM haul.jobs WHERE enqueued_by = current_user
+	UNION ALL
+	SELECT id, queue, kind, args, priority, run_at, state, attempt, max_attempts, enqueued_at, started_at,
+		   finished_at, progress, result, last_error
+		FROM haul.finished_jobs WHERE enqueued_by = current_user;
+COMMENT ON VIEW haul.my_jobs IS 'Jobs that the current role enqueued, live and finished';

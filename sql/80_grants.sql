@@ -1,0 +1,76 @@
+-- Privileges, on one page. PUBLIC has nothing; three kinds of role have what follows.
+
+REVOKE ALL ON SCHEMA haul FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA haul FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA haul FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA haul FROM PUBLIC;
+
+CREATE FUNCTION haul.grant_producer(role name) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format($sql$
+		GRANT USAGE ON SCHEMA haul TO %1$I;
+		GRANT INSERT (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout, expires_at,
+					  on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin, pin_strict, avoid, every,
+					  reply_to, keep) ON haul.jobs TO %1$I;
+		-- for RETURNING id and ON CONFLICT (unique_key)
+		GRANT SELECT (id, unique_key) ON haul.jobs TO %1$I;
+		GRANT SELECT ON haul.my_jobs TO %1$I;
+		GRANT EXECUTE ON FUNCTION
+			haul.enqueue(text, jsonb, text, integer, timestamptz, integer, text, interval, text, interval, timestamptz,
+						 text, text, text, text, integer, text, boolean, text[], interval, text, interval),
+			haul.enqueue_many(jsonb),
+			haul.backoff_delay(text, integer) TO %1$I
+		$sql$, role);
+END
+$$;
+COMMENT ON FUNCTION haul.grant_producer(name) IS
+'Lets a role enqueue (INSERT, COPY, haul.enqueue) and see its own jobs (haul.my_jobs), and nothing else.';
+
+CREATE FUNCTION haul.grant_worker(role name) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	EXECUTE format($sql$
+		GRANT USAGE ON SCHEMA haul TO %1$I;
+		GRANT EXECUTE ON FUNCTION
+			haul.register_worker(text, jsonb),
+			haul.checkout(bigint, integer),
+			haul.start(bigint, bigint[], integer[]),
+			haul.complete(bigint, bigint[], integer[], jsonb[], boolean),
+			haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean),
+			haul.discard(bigint, bigint, integer, text),
+			haul.cancelled(bigint, bigint, integer, text),
+			haul.snooze(bigint, bigint, integer, interval),
+			haul.release(bigint, bigint[], integer[], boolean),
+			haul.progress(bigint, bigint, integer, jsonb),
+			haul.reconcile(bigint, bigint[], integer[]),
+			haul.next_due(bigint),
+			haul.heartbeat(bigint, integer, text),
+			haul.unregister_worker(bigint),
+			haul.maintain() TO %1$I;
+		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status TO %1$I
+		$sql$, role);
+END
+$$;
+COMMENT ON FUNCTION haul.grant_worker(name) IS 'Lets a role work: the worker protocol, maintenance, and what haul info shows.';
+
+CREATE FUNCTION haul.grant_admin(role name) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM haul.grant_producer(role), haul.grant_worker(role);
+	EXECUTE format($sql$
+		GRANT SELECT ON ALL TABLES IN SCHEMA haul TO %1$I;
+		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
+		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
+		GRANT DELETE ON haul.workers TO %1$I;
+		GRANT EXECUTE ON FUNCTION haul.cleanup_workers(interval) TO %1$I
+		$sql$, role);
+END
+$$;
+COMMENT ON FUNCTION haul.grant_admin(name) IS
+'Lets a role operate: all of producer and worker, read everything, change settings, change and delete jobs, delete workers.';
+
+REVOKE ALL ON FUNCTION haul.grant_producer(name), haul.grant_worker(name), haul.grant_admin(name) FROM PUBLIC;
