@@ -230,7 +230,7 @@ take_from_lane(Checkout *checkout, text *queue, int priority)
 		if (is_for_worker(job, checkout->worker) && job_store_lock(call->store, job, LockWaitSkip))
 		{
 			if (job_is_expired(job, call->now))
-				(void) transition_expire(call, job);
+				transition_expire(call, job);
 			else
 				take(checkout, job);
 		}

@@ -171,7 +171,11 @@ release_job(Call *call, const Token *token, int position, void *arg)
 
 	if (job == NULL)
 		return false;
-	return started ? transition_interrupt(call, job, false) : transition_requeue(call, job, &requeue);
+	if (started)
+		transition_interrupt(call, job, false);
+	else
+		transition_requeue(call, job, &requeue);
+	return true;
 }
 
 PG_FUNCTION_INFO_V1(haul_release);
@@ -273,23 +277,19 @@ haul_fail(PG_FUNCTION_ARGS)
 		Worker *worker = worker_find(token.worker);
 		Datum name = worker != NULL ? PointerGetDatum(worker->name) : (Datum) 0;
 		Datum detail = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
-		bool done;
 
 		if (final || job_attempt(job) >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
 		{
 			outcome = "failed";
-			done = transition_end(call, job, outcome, COUNT_EXPIRIES, requeue.error);
+			transition_end(call, job, outcome, COUNT_EXPIRIES, requeue.error);
 		}
 		else
 		{
 			outcome = "ready";
 			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now) : after(call->now, PG_GETARG_INTERVAL_P(5));
-			done = transition_requeue(call, job, &requeue);
+			transition_requeue(call, job, &requeue);
 		}
-		if (done)
-			history_add_error(call->history, job, name, requeue.error, detail);
-		else
-			outcome = NULL;
+		history_add_error(call->history, job, name, requeue.error, detail);
 	}
 	call_close(call);
 	if (outcome == NULL)
@@ -304,13 +304,13 @@ end_job(FunctionCallInfo fcinfo, const char *command, const char *state, Counter
 	Token token = arguments_token(fcinfo);
 	TupleTableSlot *job;
 	Call *call;
-	bool owned;
 
 	arguments_refuse_null(fcinfo, 3, "reason");
 	call = open_call_for_job(&token, command, &job);
-	owned = job != NULL && transition_end(call, job, state, counter, PG_GETARG_DATUM(3));
+	if (job != NULL)
+		transition_end(call, job, state, counter, PG_GETARG_DATUM(3));
 	call_close(call);
-	PG_RETURN_BOOL(owned);
+	PG_RETURN_BOOL(job != NULL);
 }
 
 PG_FUNCTION_INFO_V1(haul_discard);
@@ -338,15 +338,15 @@ haul_snooze(PG_FUNCTION_ARGS)
 	Requeue requeue = {.counter = COUNT_RELEASES};
 	TupleTableSlot *job;
 	Call *call;
-	bool owned;
 
 	arguments_refuse_null(fcinfo, 3, "delay");
 	check_delay(PG_GETARG_INTERVAL_P(3), "delay");
 	call = open_call_for_job(&token, "haul.snooze()", &job);
 	requeue.run_at = after(call->now, PG_GETARG_INTERVAL_P(3));
-	owned = job != NULL && transition_requeue(call, job, &requeue);
+	if (job != NULL)
+		transition_requeue(call, job, &requeue);
 	call_close(call);
-	PG_RETURN_BOOL(owned);
+	PG_RETURN_BOOL(job != NULL);
 }
 
 PG_FUNCTION_INFO_V1(haul_progress);

@@ -128,9 +128,6 @@ job_store_open(void)
 {
 	JobStore *store = palloc0(sizeof(JobStore));
 
-	/* an error in an earlier call may have left it */
-	writing = 0;
-
 	store->context = CurrentMemoryContext;
 	store->heap = table_open(haul_catalog()->jobs, RowExclusiveLock);
 	if (RelationGetNumberOfAttributes(store->heap) != JOB_COLUMNS)
@@ -298,10 +295,12 @@ job_store_end_scan(JobStore *store)
 
 /* ---- single jobs ---- */
 
-/* Something changed since the snapshot was taken: take a new one. */
+/* A row was changed since the snapshot was taken, by others or by ourselves: take
+ * one that sees it. */
 static void
 renew_snapshot(JobStore *store)
 {
+	CommandCounterIncrement();
 	if (store->probe != NULL)
 		index_endscan(store->probe);
 	store->probe = NULL;
@@ -341,22 +340,9 @@ job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait)
 	result = table_tuple_lock(store->heap, &job->tts_tid, store->snapshot, store->locked, GetCurrentCommandId(true),
 							  LockTupleNoKeyExclusive, wait, 0, &failure);
 	ExecClearTuple(store->locked);
-	switch (result)
-	{
-		case TM_Ok:
-			return true;
-		case TM_Updated:
-		case TM_Deleted:
-			if (wait == LockWaitBlock)
-				renew_snapshot(store);
-			return false;
-		case TM_WouldBlock:
-		case TM_SelfModified:
-		case TM_Invisible:		/* changed by this transaction since the command began */
-			return false;
-		default:
-			elog(ERROR, "unexpected result %d of locking a job", result);
-	}
+	if (wait == LockWaitBlock && result != TM_Ok)
+		renew_snapshot(store);
+	return result == TM_Ok;
 }
 
 TupleTableSlot *
@@ -378,8 +364,15 @@ update_by_executor(JobStore *store, TupleTableSlot *job)
 	prepare_executor(store);
 	haul_eval_plan_qual_init(&epq, store->estate);
 	writing = job_id(job);
-	ExecSimpleRelationUpdate(store->relation, store->estate, &epq, job, store->edited);
-	writing = 0;
+	PG_TRY();
+	{
+		ExecSimpleRelationUpdate(store->relation, store->estate, &epq, job, store->edited);
+	}
+	PG_FINALLY();
+	{
+		writing = 0;
+	}
+	PG_END_TRY();
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
 }
@@ -417,8 +410,7 @@ job_store_update(JobStore *store, TupleTableSlot *job)
 	return ItemPointerIsValid(&store->edited->tts_tid);
 }
 
-/* False when a trigger suppressed it. */
-static bool
+static void
 delete_by_executor(JobStore *store, TupleTableSlot *job)
 {
 	EPQState epq;
@@ -428,33 +420,28 @@ delete_by_executor(JobStore *store, TupleTableSlot *job)
 	ExecSimpleRelationDelete(store->relation, store->estate, &epq, job);
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
-	/* still lockable: nobody has deleted it */
-	return !job_store_lock(store, job, LockWaitSkip);
+	if (job_store_lock(store, job, LockWaitSkip))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("a trigger on haul.jobs suppressed the end of job " INT64_FORMAT, job_id(job)),
+				 errhint("A BEFORE DELETE trigger on haul.jobs must return OLD.")));
 }
 
 bool
 job_store_delete(JobStore *store, TupleTableSlot *job)
 {
 	TM_FailureData failure;
-	TM_Result result;
 
 	if (store->foreign_triggers)
-		return job_store_lock(store, job, LockWaitBlock) && delete_by_executor(store, job);
-
-	result = table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot,
-								InvalidSnapshot, true, &failure, false);
-	switch (result)
 	{
-		case TM_Ok:
-			return true;
-		case TM_Updated:
-		case TM_Deleted:
-			renew_snapshot(store);
+		if (!job_store_lock(store, job, LockWaitBlock))
 			return false;
-		case TM_SelfModified:
-		case TM_Invisible:
-			return false;
-		default:
-			elog(ERROR, "unexpected result %d of deleting a job", result);
+		delete_by_executor(store, job);
+		return true;
 	}
+	if (table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot, InvalidSnapshot,
+						   true, &failure, false) == TM_Ok)
+		return true;
+	renew_snapshot(store);
+	return false;
 }

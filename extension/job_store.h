@@ -43,17 +43,18 @@ extern void job_store_end_scan(JobStore *store);
 extern TupleTableSlot *job_store_find(JobStore *store, int64 id);
 
 /* Locks the job, just as it was read, against changes by others; false when it was
- * changed meanwhile or, with LockWaitSkip, when somebody else has it locked. */
+ * changed meanwhile (find it again) or, with LockWaitSkip, when somebody else has it
+ * locked. */
 extern bool job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait);
 
 /* A copy of the job to change; its values point into the job. */
 extern TupleTableSlot *job_store_edit(JobStore *store, TupleTableSlot *job);
 
-/* Writes the copy. The job must be locked. False when a trigger suppressed it. */
+/* Writes the copy. The job must be locked. False when somebody's trigger suppressed it. */
 extern bool job_store_update(JobStore *store, TupleTableSlot *job);
 
 /* Deletes the job, waiting for those that have it locked; false when it was changed
- * since it was read, or when a trigger suppressed it. */
+ * since it was read (find it again). An error when a trigger suppressed it. */
 extern bool job_store_delete(JobStore *store, TupleTableSlot *job);
 
 /* True while the store itself changes this job by the executor's road: the row

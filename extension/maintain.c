@@ -56,9 +56,11 @@ haul_expire(PG_FUNCTION_ARGS)
 	while (expired < max_jobs && (job = job_store_next(call->store)) != NULL)
 	{
 		call_next_job(call);
-		if (job_says(job, JOB_STATE, "ready") && job_store_lock(call->store, job, LockWaitSkip) &&
-			transition_expire(call, job))
+		if (job_says(job, JOB_STATE, "ready") && job_store_lock(call->store, job, LockWaitSkip))
+		{
+			transition_expire(call, job);
 			expired++;
+		}
 		MemoryContextSwitchTo(caller);
 	}
 	job_store_end_scan(call->store);

@@ -53,10 +53,13 @@ recover_jobs_of(int64 worker)
 			if (job == NULL || !is_held(job, worker))
 				continue;
 			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the lease without a worker. */
-			if (job_store_lock(call->store, job, LockWaitSkip) && transition_interrupt(call, job, true))
-				released++;
-			else
+			if (!job_store_lock(call->store, job, LockWaitSkip))
+			{
 				all = false;
+				continue;
+			}
+			transition_interrupt(call, job, true);
+			released++;
 		}
 		if (all)
 			lease_remove(&leases[i], 1);
@@ -131,8 +134,10 @@ haul_reconcile(PG_FUNCTION_ARGS)
 			job = job_store_find(call->store, leases[i].jobs[j]);
 			if (job == NULL || !is_held(job, worker) || (match != NULL && match->claim == job_claim(job)))
 				continue;
-			if (job_store_lock(call->store, job, LockWaitSkip) && transition_requeue(call, job, &requeue))
-				released++;
+			if (!job_store_lock(call->store, job, LockWaitSkip))
+				continue;
+			transition_requeue(call, job, &requeue);
+			released++;
 		}
 	call_close(call);
 	PG_RETURN_INT64(released);

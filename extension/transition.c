@@ -114,32 +114,36 @@ transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Dat
 	return true;
 }
 
-bool
+/* Deletes a job that is locked, so that nobody can have changed it. */
+static void
+delete_locked(Call *call, TupleTableSlot *job)
+{
+	if (!job_store_delete(call->store, job))
+		elog(ERROR, "job " INT64_FORMAT " was changed although it is locked", job_id(job));
+}
+
+void
 transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason)
 {
 	Assert(job_says(job, JOB_STATE, "running"));
-	if (!job_store_delete(call->store, job))
-		return false;
+	delete_locked(call, job);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), counter, lease_of(job));
 	job_set(job, JOB_LAST_ERROR, reason);
 	history_add_job(call->history, job, state, (Datum) 0);
-	return true;
 }
 
-bool
+void
 transition_expire(Call *call, TupleTableSlot *job)
 {
 	char *reason;
 
 	Assert(job_says(job, JOB_STATE, "ready") && job_is_expired(job, call->now));
-	if (!job_store_delete(call->store, job))
-		return false;
+	delete_locked(call, job);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
 	reason = psprintf("not started by %s, its queue timeout",
 					  timestamptz_to_str(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT))));
 	job_set(job, JOB_LAST_ERROR, CStringGetTextDatum(reason));
 	history_add_job(call->history, job, "discarded", (Datum) 0);
-	return true;
 }
 
 /* greatest(run_at, enqueued_at) + queue_timeout */
@@ -151,7 +155,7 @@ queue_timeout_end(TupleTableSlot *job)
 	return DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from), job_value(job, JOB_QUEUE_TIMEOUT));
 }
 
-bool
+void
 transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
@@ -185,13 +189,15 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
 
 	if (!job_store_update(call->store, job))
-		return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT " goes back to ready", job_id(job)),
+				 errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease);
 	wakeup_note(how->queue != NULL ? how->queue : DatumGetTextPP(job_value(job, JOB_QUEUE)));
-	return true;
 }
 
-bool
+void
 transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 {
 	int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) + 1;
@@ -201,7 +207,10 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 	char *reason;
 
 	if (job_is_null(job, JOB_STARTED_AT))
-		return transition_requeue(call, job, &requeue);
+	{
+		transition_requeue(call, job, &requeue);
+		return;
+	}
 
 	requeue.charge = true;
 	requeue.interrupted = true;
@@ -218,13 +227,14 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 	else if (job_attempt(job) >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
 		reason = psprintf("interrupted in mid-run at attempt %d, the last", job_attempt(job));
 	else
-		return transition_requeue(call, job, &requeue);
+	{
+		transition_requeue(call, job, &requeue);
+		return;
+	}
 
 	job_set(job, JOB_INTERRUPTIONS, Int16GetDatum(Min(interruptions, PG_INT16_MAX)));
 	job_set(job, JOB_INTERRUPTED_AT, TimestampTzGetDatum(call->now));
-	if (!transition_end(call, job, state, counter, CStringGetTextDatum(reason)))
-		return false;
+	transition_end(call, job, state, counter, CStringGetTextDatum(reason));
 	if (counter == COUNT_EXPIRIES)
 		history_add_error(call->history, job, (Datum) 0, CStringGetTextDatum(reason), (Datum) 0);
-	return true;
 }

@@ -5,9 +5,8 @@
  *     ▲                 │
  *     └─────requeue─────┘         ready ──expire──► haul.finished_jobs
  *
- * Of these functions, those that say so need the job's row locked
- * (job_store_lock). All return false, with nothing done, when the row could not
- * be changed: somebody else did meanwhile, or a trigger suppressed it.
+ * Those that take a locked job need its row locked by job_store_lock(). Where a
+ * function returns false, nothing was done.
  */
 #ifndef HAUL_TRANSITION_H
 #define HAUL_TRANSITION_H
@@ -37,21 +36,23 @@ extern Call *call_open(const char *command);
 extern void call_next_job(Call *call);
 extern void call_close(Call *call);
 
-/* Hands a locked ready job to a worker; *claimed is the new version of the job. */
+/* Hands a locked ready job to a worker; *claimed is the new version of the job. False
+ * when somebody's trigger on haul.jobs suppressed it. */
 extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
 							 TupleTableSlot **claimed);
 
-/* Ends a running job as completed; result may be 0. Needs no lock. */
+/* Ends a running job as completed; result may be 0. Needs no lock: false when the job
+ * was changed since it was read (find it again). */
 extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 
-/* Ends a ready job, whose claim by the worker was lost in a crash, as completed. Needs no lock. */
+/* Ends a ready job, whose claim by the worker was lost in a crash, as completed. The same. */
 extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result);
 
 /* Ends a locked running job without success: state is failed, discarded or cancelled. */
-extern bool transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason);
+extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason);
 
 /* Discards a locked ready job that was not started within its queue timeout. */
-extern bool transition_expire(Call *call, TupleTableSlot *job);
+extern void transition_expire(Call *call, TupleTableSlot *job);
 
 /* How a running job goes back to ready. */
 typedef struct Requeue
@@ -65,13 +66,13 @@ typedef struct Requeue
 } Requeue;
 
 /* Puts a locked running job back to ready. */
-extern bool transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
+extern void transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
 
 /*
  * Takes a locked running job from a worker that did not end it: by on_interrupt it
  * is ready again or ends. Not charged when it was only fetched (started_at is
  * NULL). With worker_died, the job ends when it was there haul.max_interruptions times.
  */
-extern bool transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died);
+extern void transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died);
 
 #endif

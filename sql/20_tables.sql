@@ -99,15 +99,15 @@ COMMENT ON COLUMN haul.jobs.progress IS 'What the handler last reported';
 -- until when they stay, and one leaf an hour holds the rest, which stay for the
 -- setting haul.keep_completed. Both go as whole leaves; nothing is deleted.
 -- The columns are those of haul.jobs, in the same order, and three more.
--- Leaves are made on demand (haul._add_history), never here: a member of the
--- extension could not be dropped by maintenance.
+-- Leaves, with their indexes on id, are made on demand (haul._add_history), never
+-- here: a member of the extension could not be dropped by maintenance. No index
+-- on the partitioned table itself: a restored dump would make the leaves' twice.
 CREATE TABLE haul.finished_jobs (
 	LIKE haul.jobs INCLUDING COMMENTS,
 	finished_at timestamptz NOT NULL,
 	result      jsonb,
 	keep_until  timestamptz
 ) PARTITION BY RANGE (finished_at);
-CREATE INDEX finished_jobs_id ON haul.finished_jobs (id);
 
 COMMENT ON TABLE haul.finished_jobs IS 'Jobs that ended: completed, failed, discarded or cancelled. Partitioned by finished_at, pruned by whole partitions';
 COMMENT ON COLUMN haul.finished_jobs.state IS 'completed, failed, discarded or cancelled';
@@ -124,7 +124,6 @@ CREATE TABLE haul.job_errors (
 	error     text NOT NULL,
 	detail    jsonb
 ) PARTITION BY RANGE (failed_at);
-CREATE INDEX job_errors_job_id ON haul.job_errors (job_id);
 
 COMMENT ON TABLE haul.job_errors IS 'One row per failed attempt. Partitioned by day, pruned after the setting haul.keep_errors';
 COMMENT ON COLUMN haul.job_errors.job_id IS 'haul.jobs.id';

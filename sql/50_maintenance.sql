@@ -20,8 +20,9 @@ BEGIN
 	-- One at a time; those that write to existing leaves do not wait.
 	LOCK TABLE haul.finished_jobs IN SHARE UPDATE EXCLUSIVE MODE;
 	IF to_regclass(format('haul.%I', jobs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING INDEXES) PARTITION BY LIST ((keep_until IS NULL))', jobs);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs) PARTITION BY LIST ((keep_until IS NULL))', jobs);
 		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (false)', jobs || '_kept', jobs);
+		EXECUTE format('CREATE INDEX ON haul.%I (id)', jobs || '_kept');
 		EXECUTE format('CREATE INDEX ON haul.%I (keep_until)', jobs || '_kept');
 		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (true) PARTITION BY RANGE (finished_at)',
 					   jobs || '_brief', jobs);
@@ -29,12 +30,14 @@ BEGIN
 					   jobs, day, day + interval '1 day');
 	END IF;
 	IF to_regclass(format('haul.%I', leaf)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING INDEXES)', leaf);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs)', leaf);
+		EXECUTE format('CREATE INDEX ON haul.%I (id)', leaf);
 		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs || '_brief', leaf, hour, hour + interval '1 hour');
 	END IF;
 	IF to_regclass(format('haul.%I', errs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors INCLUDING INDEXES)', errs);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors)', errs);
+		EXECUTE format('CREATE INDEX ON haul.%I (job_id)', errs);
 		EXECUTE format('ALTER TABLE haul.job_errors ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   errs, day, day + interval '1 day');
 	END IF;
