@@ -10,6 +10,7 @@
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -95,16 +96,24 @@ haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values)
 {
 	Oid user;
 	int context;
+	int settings;
 	uint64 rows;
 
-	/* An error leaves the old user to the abort of the (sub)transaction. */
+	/*
+	 * The owner must not run what the caller's search_path finds. An error leaves
+	 * the old user and the old path to the abort of the (sub)transaction.
+	 */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(haul_catalog()->owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	settings = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 	SPI_connect();
 	if (SPI_execute_with_args(command, nargs, types, values, NULL, false, 0) < 0)
 		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(SPI_result));
 	rows = SPI_processed;
 	SPI_finish();
+	AtEOXact_GUC(true, settings);
 	SetUserIdAndSecContext(user, context);
 	return rows;
 }

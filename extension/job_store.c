@@ -114,7 +114,6 @@ prepare_executor(JobStore *store)
 	store->estate = CreateExecutorState();
 	haul_init_range_table(store->estate, store->heap, changed);
 	store->estate->es_snapshot = store->snapshot;
-	store->estate->es_output_cid = GetCurrentCommandId(true);
 	store->relation = makeNode(ResultRelInfo);
 	InitResultRelInfo(store->relation, store->heap, 1, NULL, 0);
 	ExecOpenIndices(store->relation, false);
@@ -157,6 +156,7 @@ job_store_close(JobStore *store)
 			AfterTriggerEndQuery(store->estate);
 		ExecCloseIndices(store->relation);
 		ExecResetTupleTable(store->estate->es_tupleTable, false);
+		ExecCloseResultRelations(store->estate);	/* those that triggers opened */
 		ExecCloseRangeTableRelations(store->estate);
 		FreeExecutorState(store->estate);
 	}
@@ -362,6 +362,7 @@ update_by_executor(JobStore *store, TupleTableSlot *job)
 	EPQState epq;
 
 	prepare_executor(store);
+	store->estate->es_output_cid = GetCurrentCommandId(true);
 	haul_eval_plan_qual_init(&epq, store->estate);
 	writing = job_id(job);
 	PG_TRY();
@@ -416,6 +417,7 @@ delete_by_executor(JobStore *store, TupleTableSlot *job)
 	EPQState epq;
 
 	prepare_executor(store);
+	store->estate->es_output_cid = GetCurrentCommandId(true);
 	haul_eval_plan_qual_init(&epq, store->estate);
 	ExecSimpleRelationDelete(store->relation, store->estate, &epq, job);
 	EvalPlanQualEnd(&epq);
