@@ -176,7 +176,8 @@ is_for_worker(TupleTableSlot *job, const Worker *worker)
 		return false;
 	if (!worker->all_kinds && !names_contain(&worker->kinds, DatumGetTextPP(job_value(job, JOB_KIND))))
 		return false;
-	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) && !is_named(job_value(job, JOB_PIN), worker))
+	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) &&
+		(job_is_null(job, JOB_PIN) || !is_named(job_value(job, JOB_PIN), worker)))
 		return false;
 	return !is_avoided(job, worker);
 }

@@ -30,8 +30,14 @@ COMMENT ON COLUMN haul.counters.drops IS 'Jobs that ended without running';
 
 -- Walks from queue to queue and from priority to priority along jobs_ready, so
 -- its cost follows the number of those, and counts no further than 10 000 jobs
--- in each queue.
-CREATE VIEW haul.queue_status AS
+-- in each queue. The planner, whose statistics of a queue are always stale, is
+-- left no other way than that index.
+CREATE FUNCTION haul._queue_status(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint, OUT waiting bigint,
+		OUT capped boolean, OUT oldest_due_age interval, OUT next_due_at timestamptz)
+	RETURNS SETOF record
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+BEGIN ATOMIC
 	WITH RECURSIVE walk AS (
 		(SELECT queue, priority FROM haul.jobs ORDER BY queue, priority LIMIT 1)
 		UNION ALL
@@ -50,11 +56,8 @@ CREATE VIEW haul.queue_status AS
 	), live AS (
 		SELECT queue, min(oldest_due) AS oldest_due, min(next_due) AS next_due FROM lane GROUP BY queue
 	)
-	SELECT coalesce(l.queue, q.name) AS queue,
-		   coalesce(c.ready, 0) AS ready, coalesce(c.scheduled, 0) AS scheduled,
-		   coalesce(c.running, 0) AS running, coalesce(c.waiting, 0) AS waiting,
-		   coalesce(c.jobs > 10000, false) AS capped,
-		   now() - l.oldest_due AS oldest_due_age, l.next_due AS next_due_at
+	SELECT coalesce(l.queue, q.name), coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0),
+		   coalesce(c.waiting, 0), coalesce(c.jobs > 10000, false), now() - l.oldest_due, l.next_due
 		FROM live AS l FULL JOIN haul.queues AS q ON q.name = l.queue
 		LEFT JOIN LATERAL (
 			SELECT count(*) AS jobs,
@@ -65,6 +68,10 @@ CREATE VIEW haul.queue_status AS
 				FROM (SELECT j.state, j.run_at FROM haul.jobs AS j WHERE j.queue = l.queue
 						ORDER BY j.queue, j.priority, j.run_at, j.id LIMIT 10001) AS first_jobs
 		) AS c ON true;
+END;
+
+CREATE VIEW haul.queue_status AS
+	SELECT queue, ready, scheduled, running, waiting, capped, oldest_due_age, next_due_at FROM haul._queue_status();
 COMMENT ON VIEW haul.queue_status IS 'State of each queue that has jobs or settings. Cheap at any backlog: counts the first 10001 jobs of a queue, in dispatch order';
 COMMENT ON COLUMN haul.queue_status.queue IS 'Queue';
 COMMENT ON COLUMN haul.queue_status.ready IS 'Jobs due';

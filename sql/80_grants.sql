@@ -49,7 +49,8 @@ BEGIN
 			haul.next_due(bigint),
 			haul.heartbeat(bigint, integer, text),
 			haul.unregister_worker(bigint),
-			haul.maintain() TO %1$I;
+			haul.maintain(),
+			haul._queue_status() TO %1$I;
 		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status TO %1$I
 		$sql$, role);
 END
