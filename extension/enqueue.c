@@ -335,17 +335,33 @@ patch_add(Patch *patch, enum JobColumn column, Datum value)
 	patch->count++;
 }
 
-/* expires_at follows from queue_timeout, for a job that has not been started. */
+static void
+patch_clear(Patch *patch, enum JobColumn column)
+{
+	patch_add(patch, column, (Datum) 0);
+	patch->nulls[patch->count - 1] = true;
+}
+
+/* expires_at follows from queue_timeout, for a job that has not been started, unless it is given. */
 static void
 fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 {
 	TupleTableSlot *job = row->job;
 	TimestampTz from;
 
-	if (job_is_null(job, JOB_QUEUE_TIMEOUT) || job_attempt(job) > 0)
+	if (before == NULL ? !job_is_null(job, JOB_EXPIRES_AT) : is_changed(before, job, row->table, JOB_EXPIRES_AT))
 		return;
-	if (before == NULL ? !job_is_null(job, JOB_EXPIRES_AT) :
+	if (before != NULL &&
 		!is_changed(before, job, row->table, JOB_QUEUE_TIMEOUT) && !is_changed(before, job, row->table, JOB_RUN_AT))
+		return;
+	if (job_is_null(job, JOB_QUEUE_TIMEOUT))
+	{
+		/* an expiry that followed from it goes with it */
+		if (before != NULL && !job_is_null(before, JOB_QUEUE_TIMEOUT))
+			patch_clear(patch, JOB_EXPIRES_AT);
+		return;
+	}
+	if (job_attempt(job) > 0)
 		return;
 	from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
 	patch_add(patch, JOB_EXPIRES_AT,
