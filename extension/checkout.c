@@ -39,7 +39,7 @@ typedef struct Checkout
 	Call *call;
 	Worker *worker;
 	int max_jobs;
-	int64 lease;
+	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
 	int64 *ids;					/* of the jobs claimed */
 	int njobs;
 	ReturnSetInfo *result;
@@ -199,11 +199,12 @@ take(Checkout *checkout, TupleTableSlot *job)
 	Datum values[lengthof(returned) + 1];
 	bool nulls[lengthof(returned) + 1];
 	bool confirm = needs_confirmation(job, checkout->worker);
+	int64 *lease = &checkout->leases[checkout->njobs / LEASE_MAX_JOBS];
 	TupleTableSlot *claimed;
 
-	if (checkout->lease == 0)
-		checkout->lease = lease_next_id();
-	if (!transition_claim(checkout->call, job, checkout->worker->id, checkout->lease, confirm, &claimed))
+	if (*lease == 0)
+		*lease = lease_next_id();
+	if (!transition_claim(checkout->call, job, checkout->worker->id, *lease, confirm, &claimed))
 		return;
 	checkout->ids[checkout->njobs++] = job_id(job);
 
@@ -280,7 +281,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 			take_from_queue(&checkout, queues.names[i]);
 
 	if (checkout.njobs > 0)
-		lease_add(checkout.lease, worker_id, checkout.ids, checkout.njobs, checkout.call->now);
+		lease_add(checkout.leases, worker_id, checkout.ids, checkout.njobs, checkout.call->now);
 	call_close(checkout.call);
 	return (Datum) 0;
 }

@@ -191,8 +191,8 @@ key_text(ScanKey key, enum ReadyColumn column, StrategyNumber strategy, RegProce
 	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, C_COLLATION_OID, function, PointerGetDatum(value));
 }
 
-/* The first entry of jobs_ready that the keys let through: seen in the index
- * alone, because the entries of dead rows would have to be looked up in vain. */
+/* The first entry of jobs_ready that the keys let through, even of a dead row: to
+ * look for one that is alive could mean to walk past all that were ever finished. */
 static bool
 first_entry(JobStore *store, ScanKey keys, int nkeys, enum ReadyColumn column, Datum *value)
 {
@@ -201,6 +201,7 @@ first_entry(JobStore *store, ScanKey keys, int nkeys, enum ReadyColumn column, D
 	bool isnull;
 
 	scan->xs_want_itup = true;
+	scan->ignore_killed_tuples = false;
 	index_rescan(scan, keys, nkeys, NULL, 0);
 	found = index_getnext_tid(scan, ForwardScanDirection) != NULL;
 	if (found)

@@ -38,23 +38,33 @@ lease_next_id(void)
 	return nextval_internal(haul_catalog()->leases_id_seq, false);
 }
 
+static Datum
+bigint_array(const int64 *values, int count)
+{
+	Datum elements[LEASE_MAX_JOBS];
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
 void
-lease_add(int64 id, int64 worker, const int64 *jobs, int njobs, TimestampTz now)
+lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs, TimestampTz now)
 {
 	TableWriter *writer = table_writer_open(haul_catalog()->leases);
-	TupleTableSlot *row = table_writer_row(writer);
-	Datum *elements = palloc(njobs * sizeof(Datum));
 
-	for (int i = 0; i < njobs; i++)
-		elements[i] = Int64GetDatum(jobs[i]);
-	memset(row->tts_isnull, false, LEASE_COLUMNS * sizeof(bool));
-	row->tts_values[LEASE_ID] = Int64GetDatum(id);
-	row->tts_values[LEASE_WORKER_ID] = Int64GetDatum(worker);
-	row->tts_values[LEASE_JOBS] = PointerGetDatum(construct_array(elements, njobs, INT8OID, sizeof(int64),
-																  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	row->tts_values[LEASE_DONE] = Int32GetDatum(0);
-	row->tts_values[LEASE_CLAIMED_AT] = TimestampTzGetDatum(now);
-	table_writer_add(writer);
+	for (int first = 0; first < njobs; first += LEASE_MAX_JOBS)
+	{
+		TupleTableSlot *row = table_writer_row(writer);
+
+		memset(row->tts_isnull, false, LEASE_COLUMNS * sizeof(bool));
+		row->tts_values[LEASE_ID] = Int64GetDatum(ids[first / LEASE_MAX_JOBS]);
+		row->tts_values[LEASE_WORKER_ID] = Int64GetDatum(worker);
+		row->tts_values[LEASE_JOBS] = bigint_array(jobs + first, Min(njobs - first, LEASE_MAX_JOBS));
+		row->tts_values[LEASE_DONE] = Int32GetDatum(0);
+		row->tts_values[LEASE_CLAIMED_AT] = TimestampTzGetDatum(now);
+		table_writer_add(writer);
+	}
 	table_writer_close(writer);
 }
 

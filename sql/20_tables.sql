@@ -194,7 +194,8 @@ COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbea
 COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life; maintenance removes a worker silent for longer than the setting haul.worker_timeout';
 COMMENT ON COLUMN haul.workers.status IS 'running or draining';
 
--- Which jobs does a worker hold? Every checkout writes one row here. What became
+-- Which jobs does a worker hold? Every checkout writes a row here, or one per 224
+-- jobs. What became
 -- of its jobs is appended to haul.ledger (one row per call, never an UPDATE of a
 -- hot row) and maintenance removes the lease once all are accounted for.
 CREATE TABLE haul.leases (
@@ -205,7 +206,7 @@ CREATE TABLE haul.leases (
 	claimed_at timestamptz NOT NULL
 );
 CREATE INDEX leases_worker_id ON haul.leases (worker_id);
-COMMENT ON TABLE haul.leases IS 'One row per checkout with jobs that may still run: what is released when the worker is gone';
+COMMENT ON TABLE haul.leases IS 'A row per checkout, or per 224 jobs of one, with jobs that may still run: what is released when the worker is gone';
 COMMENT ON COLUMN haul.leases.id IS 'haul.jobs.lease_id';
 COMMENT ON COLUMN haul.leases.worker_id IS 'Worker that holds it';
 COMMENT ON COLUMN haul.leases.jobs IS 'Ids of the jobs handed out';

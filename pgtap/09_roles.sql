@@ -1,0 +1,271 @@
+-- What producers, workers and administrators may do, and what everybody else may not.
+\ir include/prelude.psql
+SELECT no_plan();
+
+CREATE ROLE haul_test_producer;
+CREATE ROLE haul_test_rival;
+CREATE ROLE haul_test_worker;
+CREATE ROLE haul_test_admin;
+CREATE ROLE haul_test_nobody;
+CREATE ROLE "haul test; odd ""name""";
+SELECT haul.grant_producer('haul_test_producer'), haul.grant_producer('haul_test_rival'),
+	haul.grant_worker('haul_test_worker'), haul.grant_admin('haul_test_admin');
+SELECT lives_ok($$ SELECT haul.grant_producer('haul test; odd "name"') $$, 'the name of a role may be odd');
+SELECT throws_ok($$ SELECT haul.grant_producer('haul_test_absent') $$, '42704', NULL, 'the role must exist');
+GRANT USAGE ON SCHEMA helper TO haul_test_producer, haul_test_rival, haul_test_worker, haul_test_admin,
+	haul_test_nobody;
+
+-- SQLSTATE of a statement that a role executes; 'ok' when it succeeds. Its effects stay only then.
+CREATE FUNCTION helper.as_role(role name, statement text) RETURNS text LANGUAGE plpgsql
+AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	EXECUTE statement;
+	SET LOCAL ROLE NONE;
+	RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END
+$$;
+
+CREATE FUNCTION helper.label(who text, statement text) RETURNS text
+	LANGUAGE sql AS $$ SELECT who || btrim(regexp_replace(statement, '\s+', ' ', 'g')) $$;
+
+INSERT INTO haul.jobs (kind, queue, unique_key) VALUES ('by the owner', 'other', 'theirs') RETURNING id AS theirs \gset
+
+-- The producer
+SELECT is(helper.as_role('haul_test_producer', statement), 'ok', helper.label('producer: ', statement))
+	FROM unnest(ARRAY[
+	$$ INSERT INTO haul.jobs (kind) VALUES ('p') $$,
+	$$ INSERT INTO haul.jobs (kind, queue) VALUES ('p', 'mine') RETURNING id $$,
+	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT DO NOTHING $$,
+	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT (unique_key)
+		WHERE unique_key IS NOT NULL DO NOTHING $$,
+	$$ INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout,
+		queue_timeout, expires_at, on_interrupt, unique_key, unique_until,
+		concurrency_key, concurrency_limit, pin, pin_strict, avoid, every, reply_to, keep)
+		VALUES ('p', '{}', 'q', 1, now(), 1, 'linear', '1 s', 'retry', '1 h', now(), 'retry', 'u', 'finished', 'c', 1,
+			'w', true, '{v}', '1 d', 'r', '1 d') $$,
+	$$ SELECT haul.enqueue('p', '{}', unique_key => 'k') $$,
+	$$ SELECT haul.enqueue_many('[{"kind": "p"}]') $$,
+	$$ SELECT * FROM haul.my_jobs $$,
+	$$ SELECT haul.backoff_delay('linear', 1) $$]) AS statement;
+SET LOCAL ROLE haul_test_producer;
+COPY haul.jobs (kind, queue, args) FROM STDIN;
+copied	copy	{"n": 1}
+copied	copy	{"n": 2}
+\.
+RESET ROLE;
+SELECT is((SELECT array_agg(enqueued_by) FROM haul.jobs WHERE queue = 'copy'),
+	ARRAY['haul_test_producer', 'haul_test_producer']::name[], 'producer: COPY');
+SET LOCAL ROLE haul_test_rival;
+SELECT haul.enqueue('by the rival') AS rivals \gset
+SELECT array_agg(id) AS seen FROM haul.my_jobs \gset
+RESET ROLE;
+SELECT is(:'seen'::bigint[], ARRAY[:rivals]::bigint[], 'a producer sees its own jobs and no others');
+SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label('producer, not: ', statement))
+	FROM unnest(ARRAY[
+	$$ SELECT * FROM haul.jobs $$,
+	$$ SELECT args FROM haul.jobs $$,
+	$$ SELECT id FROM haul.jobs WHERE kind = 'p' $$,
+	$$ INSERT INTO haul.jobs (kind) VALUES ('p') RETURNING args $$,
+	$$ INSERT INTO haul.jobs (kind, state) VALUES ('p', 'waiting') $$,
+	$$ INSERT INTO haul.jobs (kind, enqueued_by) VALUES ('p', 'postgres') $$,
+	$$ INSERT INTO haul.jobs (kind, enqueued_at) VALUES ('p', now()) $$,
+	$$ INSERT INTO haul.jobs (kind, attempt) VALUES ('p', 1) $$,
+	$$ INSERT INTO haul.jobs (kind, claim) VALUES ('p', 1) $$,
+	$$ INSERT INTO haul.jobs (kind, worker_id) VALUES ('p', 1) $$,
+	$$ INSERT INTO haul.jobs (kind, last_error) VALUES ('p', 'e') $$,
+	$$ INSERT INTO haul.jobs (kind, progress) VALUES ('p', '1') $$,
+	$$ INSERT INTO haul.jobs (kind, workflow_id) VALUES ('p', 1) $$,
+	$$ INSERT INTO haul.jobs (kind, cron_name) VALUES ('p', 'c') $$,
+	$$ INSERT INTO haul.jobs (kind, id) OVERRIDING SYSTEM VALUE VALUES ('p', 1) $$,
+	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT (unique_key)
+		WHERE unique_key IS NOT NULL DO UPDATE SET priority = 1 $$,
+	$$ UPDATE haul.jobs SET priority = 1 $$, $$ DELETE FROM haul.jobs $$, $$ TRUNCATE haul.jobs $$,
+		$$ LOCK TABLE haul.jobs IN ACCESS EXCLUSIVE MODE $$,
+	$$ SELECT haul.register_worker('w') $$, $$ SELECT haul.checkout(1) $$, $$ SELECT haul.complete(1, '{1}', '{1}') $$,
+		$$ SELECT haul.maintain() $$,
+	$$ SELECT haul.grant_producer('haul_test_nobody') $$, $$ SELECT haul.cleanup_workers() $$,
+		$$ SELECT haul._expire(1) $$, $$ SELECT haul._add_history(now()) $$,
+	$$ SELECT * FROM haul.finished_jobs $$, $$ SELECT * FROM haul.job_errors $$, $$ SELECT * FROM haul.workers $$,
+		$$ SELECT * FROM haul.counters $$, $$ SELECT * FROM haul.ledger $$,
+	$$ INSERT INTO haul.queues (name) VALUES ('q') $$, $$ INSERT INTO haul.ledger (day, queue) VALUES (now(), 'q') $$,
+		$$ SELECT nextval('haul.jobs_id_seq') $$,
+	$$ CREATE TRIGGER t BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTION haul._check_job() $$,
+		$$ CREATE TABLE haul.mine (x integer) $$]) AS statement;
+-- A COPY of an ordinary role restores no dump.
+GRANT INSERT ON haul.jobs TO haul_test_rival;
+SELECT is(helper.as_role('haul_test_rival', $$ INSERT INTO haul.jobs (kind, queue, enqueued_by)
+	VALUES ('forged', 'forged', 'postgres') $$), 'ok', 'with the right to INSERT into all columns');
+SELECT results_eq($$ SELECT enqueued_by FROM haul.jobs WHERE queue = 'forged' $$,
+	$$ VALUES ('haul_test_rival'::name) $$, 'enqueued_by still cannot be forged');
+REVOKE INSERT ON haul.jobs FROM haul_test_rival;
+
+-- Everybody else
+SELECT is(helper.as_role('haul_test_nobody', statement), '42501', helper.label('nobody: ', statement))
+	FROM unnest(ARRAY[
+	$$ INSERT INTO haul.jobs (kind) VALUES ('p') $$, $$ SELECT haul.enqueue('p') $$, $$ SELECT * FROM haul.my_jobs $$,
+		$$ SELECT * FROM haul.counters $$,
+	$$ SELECT haul.backoff_delay('linear', 1) $$, $$ SELECT haul.checkout(1) $$, $$ SELECT haul.maintain() $$,
+		$$ SELECT haul.heartbeat(1) $$]) AS statement;
+SELECT is_empty($$
+	SELECT p.oid::regprocedure FROM pg_proc AS p WHERE p.pronamespace = 'haul'::regnamespace
+		AND has_function_privilege('haul_test_nobody', p.oid, 'EXECUTE')
+	$$, 'nobody: there is no function that everybody may call');
+
+-- The worker: its whole cycle
+INSERT INTO haul.jobs (kind, queue) SELECT 'k' || n, 'work' FROM generate_series(1, 10) AS n;
+INSERT INTO haul.queues (name, keep_completed) VALUES ('work', '2 days');
+INSERT INTO haul.kinds (kind, backoff) VALUES ('k2', 'linear');
+SET LOCAL ROLE haul_test_worker;
+SELECT haul.register_worker('w', '{"queues": ["work"], "confirm_start": true}') AS w \gset
+SELECT array_agg(id ORDER BY id) AS ids, count(*) AS got FROM haul.checkout(:w, 9) \gset
+SELECT (:'ids'::bigint[])[1] AS id1, (:'ids'::bigint[])[2] AS id2, (:'ids'::bigint[])[3] AS id3,
+	(:'ids'::bigint[])[4] AS id4, (:'ids'::bigint[])[5] AS id5, (:'ids'::bigint[])[6] AS id6,
+	   (:'ids'::bigint[])[7] AS id7 \gset
+SELECT haul.start(:w, :'ids', array_fill(1, ARRAY[9])) AS start, haul.heartbeat(:w, 9) AS heartbeat,
+	haul.next_due(:w) AS due, haul.progress(:w, :id1, 1, '1') AS progress \gset
+SELECT haul.complete(:w, ARRAY[:id1], ARRAY[1]) AS complete, haul.fail(:w, :id2, 1, 'e') AS fail,
+	haul.discard(:w, :id3, 1, 'r') AS discard, haul.cancelled(:w, :id4, 1, 'r') AS cancelled,
+	   haul.snooze(:w, :id5, 1, '0') AS snooze, haul.release(:w, ARRAY[:id6], ARRAY[1]) AS release,
+		haul.fail(:w, :id7, 1, 'e', final => true) AS expire \gset
+SELECT haul.reconcile(:w, '{}', '{}') AS reconcile \gset
+SELECT haul.checkout(:w, 1) \g /dev/null
+SELECT haul.maintain() ->> 'ran' AS maintain \gset
+SELECT haul.unregister_worker(:w) AS unregister \gset
+SELECT count(*) FROM haul.counters, haul.queue_status, haul.worker_status \g /dev/null
+RESET ROLE;
+SELECT is(ARRAY[:'got', :'start', :'heartbeat', :'due', :'progress', :'complete', :'fail', :'discard', :'cancelled',
+	:'snooze', :'release', :'expire', :'reconcile', :'maintain', :'unregister'],
+	ARRAY['9', '{}', 't', '00:00:00', 't', '{}', 'ready', 't', 't', 't', '{}', 'failed', '2', 'true', '1'],
+		'worker: register, checkout, every outcome, maintain, unregister');
+SELECT ok(helper.counters_add_up(), 'the counters add up');
+SELECT is((SELECT count(*) FROM haul.finished_jobs WHERE queue = 'work'), 4::bigint, 'and the history is complete');
+SELECT is(helper.as_role('haul_test_worker', statement), '42501', helper.label('worker, not: ', statement))
+	FROM unnest(ARRAY[
+	$$ SELECT * FROM haul.jobs $$, $$ SELECT id FROM haul.jobs $$, $$ INSERT INTO haul.jobs (kind) VALUES ('p') $$,
+		$$ UPDATE haul.jobs SET priority = 1 $$, $$ DELETE FROM haul.jobs $$,
+	$$ SELECT haul.enqueue('p') $$, $$ SELECT * FROM haul.finished_jobs $$, $$ SELECT * FROM haul.workers $$,
+		$$ DELETE FROM haul.workers $$, $$ SELECT * FROM haul.leases $$,
+	$$ SELECT * FROM haul.queues $$, $$ UPDATE haul.queues SET priority = 1 $$, $$ SELECT haul.cleanup_workers() $$,
+		$$ SELECT haul.grant_worker('haul_test_nobody') $$,
+	$$ SELECT haul._fold_ledger() $$, $$ SELECT haul._release_orphans() $$,
+		$$ SET haul.keep_completed = 0 $$]) AS statement;
+
+-- The administrator
+INSERT INTO haul.jobs (kind, queue) VALUES ('a', 'admin');
+SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admin: ', statement)) FROM unnest(ARRAY[
+	$$ SELECT * FROM haul.jobs, haul.finished_jobs, haul.job_errors, haul.workers, haul.leases, haul.queues, haul.kinds,
+		haul.counters, haul.queue_status, haul.worker_status $$,
+	$$ INSERT INTO haul.jobs (kind) VALUES ('x') $$,
+	$$ SELECT haul.enqueue('x') $$,
+	$$ UPDATE haul.jobs SET priority = 1, run_at = now() $$,
+	$$ DELETE FROM haul.jobs WHERE queue = 'admin' $$,
+	$$ INSERT INTO haul.queues (name, priority) VALUES ('admin', 5) $$, $$ UPDATE haul.queues SET priority = 6 $$,
+		$$ DELETE FROM haul.queues $$,
+	$$ INSERT INTO haul.kinds (kind) VALUES ('admin') $$, $$ UPDATE haul.kinds SET backoff = 'linear' $$,
+		$$ DELETE FROM haul.kinds $$,
+	$$ SELECT haul.checkout(haul.register_worker('w'), 3) $$,
+	$$ SELECT haul.register_worker('w') $$,
+	$$ DELETE FROM haul.workers $$,
+	$$ SELECT haul.cleanup_workers('1 hour') $$,
+	$$ SELECT haul.maintain() $$]) AS statement;
+SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
+	FROM unnest(ARRAY[
+	$$ SELECT haul.grant_admin('haul_test_nobody') $$, $$ UPDATE haul.ledger SET dispatches = 0 $$,
+		$$ DELETE FROM haul.counter_totals $$, $$ DELETE FROM haul.leases $$,
+	$$ INSERT INTO haul.jobs (kind, state) VALUES ('p', 'waiting') $$, $$ TRUNCATE haul.jobs $$,
+		$$ DROP TABLE haul.jobs $$]) AS statement;
+SELECT ok(helper.counters_add_up(), 'the counters add up');
+
+-- An attacker's functions and operators in front of the system's. Each raises an error of its own when it is called.
+CREATE SCHEMA attack;
+CREATE FUNCTION attack.strike() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'struck' USING ERRCODE =
+	'XX999'; END $$;
+DO $$
+DECLARE
+	f record;
+BEGIN
+	-- every operator on the types in use, and every function with up to three such arguments that the extension's own
+	-- code might name
+	FOR f IN SELECT o.oprname, o.oprleft::regtype AS l, o.oprright::regtype AS r, o.oprresult::regtype AS result
+		FROM pg_operator AS o
+		WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprleft <> 0 AND o.oprkind = 'b'
+			AND o.oprleft IN (SELECT unnest(ARRAY['text', 'bigint', 'integer', 'smallint', 'jsonb', 'timestamptz',
+				'interval', 'name', 'boolean', 'float8', 'anyarray', 'date', 'oid']::regtype[]))
+			AND o.oprright IN (SELECT unnest(ARRAY['text', 'text[]', 'bigint', 'integer', 'smallint', 'jsonb',
+				'timestamptz', 'interval', 'name', 'boolean', 'float8', 'anyarray', 'date', 'oid']::regtype[]))
+	LOOP
+		EXECUTE format('CREATE FUNCTION attack.%I(%s, %s) RETURNS %s LANGUAGE plpgsql AS %L',
+			'op_' || md5(f.oprname || f.l || f.r), f.l, f.r, f.result,
+					   'BEGIN RAISE EXCEPTION ''struck'' USING ERRCODE = ''XX999''; END');
+		EXECUTE format('CREATE OPERATOR attack.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = attack.%I)', f.oprname, f.l,
+			f.r, 'op_' || md5(f.oprname || f.l || f.r));
+	END LOOP;
+	FOR f IN SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS arguments,
+		pg_get_function_result(p.oid) AS result FROM pg_proc AS p
+		WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND NOT p.provariadic <> 0
+			AND p.proname IN ('now', 'clock_timestamp', 'current_setting', 'jsonb_typeof', 'jsonb_object_keys',
+				'jsonb_array_elements', 'jsonb_array_elements_text', 'jsonb_build_object', 'char_length',
+				'array_to_string', 'cardinality', 'unnest', 'starts_with', 'jsonb_strip_nulls', 'to_regclass',
+					'date_trunc', 'to_char', 'left', 'substring', 'to_timestamp', 'nextval', 'quote_ident')
+	LOOP
+		EXECUTE format('CREATE FUNCTION attack.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', f.proname, f.arguments,
+			f.result, 'BEGIN RAISE EXCEPTION ''struck'' USING ERRCODE = ''XX999''; END');
+	END LOOP;
+END
+$$;
+GRANT USAGE ON SCHEMA attack TO haul_test_admin;
+-- The same as helper.as_role, with the attacker's schema in front, and tables of the session that shadow the
+-- extension's.
+CREATE FUNCTION helper.under_attack(statement text) RETURNS text LANGUAGE plpgsql
+AS $$
+BEGIN
+	SET LOCAL ROLE haul_test_admin;
+	SET LOCAL search_path = attack, pg_catalog, public;
+	EXECUTE statement;
+	SET LOCAL search_path = helper, public;
+	SET LOCAL ROLE NONE;
+	RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE;
+END
+$$;
+SELECT is(helper.under_attack('SELECT now()'), 'XX999', 'the attack works: a function') UNION ALL
+SELECT is(helper.under_attack($$ SELECT 1 = 1 $$), 'XX999', 'the attack works: an operator');
+INSERT INTO haul.jobs (kind, queue) SELECT 'v' || n, 'victims' FROM generate_series(1, 9) AS n;
+SELECT haul.register_worker('v', '{"queues": ["victims"]}') AS v \gset
+SELECT array_agg(id ORDER BY id) AS ids FROM haul.checkout(:v, 8) \gset
+SELECT (:'ids'::bigint[])[1] AS id1, (:'ids'::bigint[])[2] AS id2, (:'ids'::bigint[])[3] AS id3,
+	(:'ids'::bigint[])[4] AS id4, (:'ids'::bigint[])[5] AS id5, (:'ids'::bigint[])[6] AS id6 \gset
+SELECT is(helper.under_attack(statement), 'ok', helper.label('under attack: ', statement)) FROM unnest(ARRAY[
+	$$ INSERT INTO haul.jobs (kind, queue, queue_timeout, backoff) VALUES ('x', 'attacked', '1 h', 'linear(3)') $$,
+	$$ UPDATE haul.jobs SET priority = 3 $$,
+	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
+	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
+	$$ SELECT haul.enqueue_many('[{"kind": "x", "queue": "attacked"}]') $$,
+	$$ SELECT haul.register_worker('a',
+		'{"queues": ["attacked", {"name": "b", "weight": 2}], "exclude": ["c"], "kinds": ["x"], "order": "weighted", "namespace": "n", "max_threads": 2}')
+		$$,
+	format($$ SELECT haul.checkout(%s, 1) $$, :v),
+	format($$ SELECT haul.next_due(%s) $$, :v),
+	format($$ SELECT haul.heartbeat(%s, 1, 'running') $$, :v),
+	format($$ SELECT haul.start(%s, '{%s}', '{1}') $$, :v, :id1),
+	format($$ SELECT haul.progress(%s, %s, 1, '1') $$, :v, :id1),
+	format($$ SELECT haul.complete(%s, '{%s}', '{1}', strict => true) $$, :v, :id1),
+	format($$ SELECT haul.fail(%s, %s, 1, 'e') $$, :v, :id2),
+	format($$ SELECT haul.discard(%s, %s, 1, 'r') $$, :v, :id3),
+	format($$ SELECT haul.cancelled(%s, %s, 1, 'r') $$, :v, :id4),
+	format($$ SELECT haul.snooze(%s, %s, 1, '0') $$, :v, :id5),
+	format($$ SELECT haul.release(%s, '{%s}', '{1}') $$, :v, :id6),
+	format($$ SELECT haul.reconcile(%s, '{%s}', '{1}') $$, :v, :id1),
+	format($$ SELECT haul.unregister_worker(%s) $$, :v),
+	$$ DELETE FROM haul.jobs $$,
+	$$ SELECT haul.cleanup_workers('1 hour') $$,
+	$$ SELECT haul.maintain() $$,
+	$$ TABLE haul.counters $$, $$ TABLE haul.queue_status $$, $$ TABLE haul.worker_status $$, $$ TABLE haul.my_jobs $$,
+	$$ SELECT haul.backoff_delay('linear', 1) $$]) AS statement;
+SELECT ok(helper.counters_add_up(), 'the counters add up');
+
+\ir include/finish.psql

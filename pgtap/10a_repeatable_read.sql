@@ -1,0 +1,3 @@
+-- Callers under REPEATABLE READ
+SET default_transaction_isolation = 'repeatable read';
+\ir include/isolation.psql
