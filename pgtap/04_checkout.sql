@@ -164,7 +164,7 @@ SELECT throws_ok(format('SELECT haul.checkout(%s, %s)', :m, bad), '22023', NULL,
 	FROM unnest(ARRAY[0, -1, 10001, 2147483647]) AS bad;
 SELECT is_empty(format('SELECT * FROM haul.checkout(%s, NULL)', :m), 'max_jobs = NULL is no jobs');
 SELECT is((SELECT count(*) FROM haul.checkout(:m, 10000)), 10000::bigint, '10000 at once');
-SELECT is((SELECT count(DISTINCT lease_id) FROM haul.jobs WHERE queue = 'bounds'), 1::bigint, 'in one lease');
+SELECT is((SELECT count(DISTINCT lease_id) FROM haul.jobs WHERE queue = 'bounds'), 45::bigint, 'in leases of 224 jobs at most');
 
 -- Without a worker
 SELECT throws_ok('SELECT haul.checkout(-1)', 'HQ003', NULL, 'checkout by a worker that was never there');
