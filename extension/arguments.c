@@ -13,7 +13,8 @@ void
 arguments_refuse_null(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	if (PG_ARGISNULL(argument))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be null", name)));
 }
 
 Token
@@ -51,8 +52,8 @@ arguments_array(FunctionCallInfo fcinfo, int argument, const char *name, Oid typ
 					  length == 8 ? TYPALIGN_DOUBLE : TYPALIGN_INT, elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
 		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("array \"%s\" must not hold nulls", name)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("array \"%s\" must not hold nulls", name)));
 	return count;
 }
 
@@ -60,9 +61,9 @@ void
 arguments_refuse_lengths(const char *name, int length, int wanted)
 {
 	if (length != wanted)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("arrays \"ids\" and \"%s\" must have the same length, not %d and %d", name, wanted, length)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("arrays \"ids\" and \"%s\" must have the same length, not %d and %d",
+							   name, wanted, length)));
 }
 
 int
@@ -72,7 +73,8 @@ arguments_jobs(FunctionCallInfo fcinfo, NamedJob **jobs)
 	Datum *claims;
 	int count = arguments_array(fcinfo, 1, "ids", INT8OID, &ids);
 
-	arguments_refuse_lengths("claims", arguments_array(fcinfo, 2, "claims", INT4OID, &claims), count);
+	arguments_refuse_lengths("claims", arguments_array(fcinfo, 2, "claims", INT4OID, &claims),
+							 count);
 	*jobs = palloc((count + 1) * sizeof(NamedJob));
 	for (int i = 0; i < count; i++)
 	{

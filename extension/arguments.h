@@ -23,7 +23,7 @@ typedef struct NamedJob
 {
 	int64 id;
 	int32 claim;
-	int position;				/* in the caller's arrays */
+	int position; /* in the caller's arrays */
 } NamedJob;
 
 extern void arguments_refuse_null(FunctionCallInfo fcinfo, int argument, const char *name);
@@ -31,7 +31,8 @@ extern void arguments_refuse_null(FunctionCallInfo fcinfo, int argument, const c
 extern Token arguments_token(FunctionCallInfo fcinfo);
 
 /* An array of bigint or integer without nulls; returns its length. */
-extern int arguments_array(FunctionCallInfo fcinfo, int argument, const char *name, Oid type, Datum **elements);
+extern int arguments_array(FunctionCallInfo fcinfo, int argument, const char *name, Oid type,
+						   Datum **elements);
 
 /* For an array that must be as long as "ids". */
 extern void arguments_refuse_lengths(const char *name, int length, int wanted);

@@ -10,7 +10,7 @@ static const struct
 {
 	const char *name;
 	BackoffCurve curve;
-	int numbers;				/* how many it takes */
+	int numbers; /* how many it takes */
 	double a;
 	double b;
 } curves[] = {
@@ -57,7 +57,8 @@ backoff_parse(const char *text, size_t length, Backoff *backoff)
 	while (at < end && *at >= 'a' && *at <= 'z')
 		at++;
 	for (i = 0; i < sizeof(curves) / sizeof(curves[0]); i++)
-		if (strlen(curves[i].name) == (size_t) (at - text) && memcmp(curves[i].name, text, at - text) == 0)
+		if (strlen(curves[i].name) == (size_t) (at - text) &&
+			memcmp(curves[i].name, text, at - text) == 0)
 			break;
 	if (i == sizeof(curves) / sizeof(curves[0]))
 		return false;

@@ -77,12 +77,14 @@ haul_catalog(void)
 	catalog.schema = get_namespace_oid("haul", true);
 	for (int i = 0; i < lengthof(relations); i++)
 	{
-		*oid_of(i) = OidIsValid(catalog.schema) ? get_relname_relid(relations[i].name, catalog.schema) : InvalidOid;
+		*oid_of(i) = OidIsValid(catalog.schema)
+						 ? get_relname_relid(relations[i].name, catalog.schema)
+						 : InvalidOid;
 		if (!OidIsValid(*oid_of(i)))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("relation \"haul.%s\" does not exist", relations[i].name),
-					 errhint("Install the extension with CREATE EXTENSION pg_haul, or bring it up to date with ALTER EXTENSION pg_haul UPDATE.")));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("relation \"haul.%s\" does not exist", relations[i].name),
+							errhint("Install the extension with CREATE EXTENSION pg_haul, or bring "
+									"it up to date with ALTER EXTENSION pg_haul UPDATE.")));
 	}
 	jobs = table_open(catalog.jobs, AccessShareLock);
 	catalog.owner = jobs->rd_rel->relowner;
@@ -106,8 +108,8 @@ haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(haul_catalog()->owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	settings = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	if (SPI_execute_with_args(command, nargs, types, values, NULL, false, 0) < 0)
 		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(SPI_result));

@@ -9,7 +9,7 @@
 typedef struct HaulCatalog
 {
 	Oid schema;
-	Oid owner;					/* of the extension's tables */
+	Oid owner; /* of the extension's tables */
 	Oid jobs;
 	Oid jobs_pkey;
 	Oid jobs_ready;

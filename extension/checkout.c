@@ -30,8 +30,10 @@
 
 /* columns that haul.checkout returns */
 static const enum JobColumn returned[] = {
-	JOB_ID, JOB_CLAIM, JOB_QUEUE, JOB_KIND, JOB_ARGS, JOB_PRIORITY, JOB_ATTEMPT, JOB_MAX_ATTEMPTS, JOB_RUN_AT,
-	JOB_ENQUEUED_AT, JOB_TIMEOUT, JOB_ON_TIMEOUT, JOB_INTERRUPTIONS, JOB_INTERRUPTED_AT, JOB_LAST_ERROR, JOB_PROGRESS,
+	JOB_ID,		  JOB_CLAIM,	  JOB_QUEUE,		 JOB_KIND,			 JOB_ARGS,
+	JOB_PRIORITY, JOB_ATTEMPT,	  JOB_MAX_ATTEMPTS,	 JOB_RUN_AT,		 JOB_ENQUEUED_AT,
+	JOB_TIMEOUT,  JOB_ON_TIMEOUT, JOB_INTERRUPTIONS, JOB_INTERRUPTED_AT, JOB_LAST_ERROR,
+	JOB_PROGRESS,
 };
 
 typedef struct Checkout
@@ -40,7 +42,7 @@ typedef struct Checkout
 	Worker *worker;
 	int max_jobs;
 	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
-	int64 *ids;					/* of the jobs claimed */
+	int64 *ids; /* of the jobs claimed */
 	int njobs;
 	ReturnSetInfo *result;
 } Checkout;
@@ -51,14 +53,14 @@ static bool
 starts_with(const text *name, const text *prefix)
 {
 	return VARSIZE_ANY_EXHDR(name) >= VARSIZE_ANY_EXHDR(prefix) &&
-		memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
+		   memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
 }
 
 typedef struct RankedQueue
 {
 	text *name;
 	int priority;
-	int position;				/* among the names */
+	int position; /* among the names */
 } RankedQueue;
 
 static int
@@ -160,8 +162,8 @@ is_avoided(TupleTableSlot *job, const Worker *worker)
 
 	if (job_is_null(job, JOB_AVOID))
 		return false;
-	deconstruct_array(DatumGetArrayTypeP(job_value(job, JOB_AVOID)), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &count);
+	deconstruct_array(DatumGetArrayTypeP(job_value(job, JOB_AVOID)), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &nulls, &count);
 	for (int i = 0; i < count; i++)
 		if (!nulls[i] && is_named(names[i], worker))
 			return true;
@@ -174,7 +176,8 @@ is_for_worker(TupleTableSlot *job, const Worker *worker)
 {
 	if (!job_says(job, JOB_STATE, "ready"))
 		return false;
-	if (!worker->all_kinds && !names_contain(&worker->kinds, DatumGetTextPP(job_value(job, JOB_KIND))))
+	if (!worker->all_kinds &&
+		!names_contain(&worker->kinds, DatumGetTextPP(job_value(job, JOB_KIND))))
 		return false;
 	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) &&
 		(job_is_null(job, JOB_PIN) || !is_named(job_value(job, JOB_PIN), worker)))
@@ -188,9 +191,9 @@ static bool
 needs_confirmation(TupleTableSlot *job, const Worker *worker)
 {
 	return worker->confirm_start &&
-		(DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) > 0 ||
-		 job_attempt(job) + 1 >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)) ||
-		 !job_says(job, JOB_ON_INTERRUPT, "retry"));
+		   (DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) > 0 ||
+			job_attempt(job) + 1 >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)) ||
+			!job_says(job, JOB_ON_INTERRUPT, "retry"));
 }
 
 static void
@@ -324,7 +327,8 @@ haul_next_due(PG_FUNCTION_ARGS)
 
 		if (names_contain(&worker->exclude, queues.names[i]))
 			continue;
-		while (earliest > now && job_store_next_priority(call->store, queues.names[i], priority, &priority) &&
+		while (earliest > now &&
+			   job_store_next_priority(call->store, queues.names[i], priority, &priority) &&
 			   priority <= worker->max_priority)
 			earliest = Min(earliest, earliest_in_lane(call, worker, queues.names[i], priority));
 	}

@@ -48,7 +48,8 @@ haul_insert_index_tuples(ResultRelInfo *relation, TupleTableSlot *slot, EState *
 						 bool only_summarizing)
 {
 #if PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL, only_summarizing);
+	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL,
+								 only_summarizing);
 #else
 	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL);
 #endif

@@ -54,7 +54,8 @@ shown(const Row *row, enum JobColumn column)
 	bool varlena;
 	char *text;
 
-	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(row->table), column)->atttypid, &output, &varlena);
+	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(row->table), column)->atttypid, &output,
+					  &varlena);
 	text = OidOutputFunctionCall(output, job_value(row->job, column));
 	if (strlen(text) > 100)
 	{
@@ -68,11 +69,10 @@ shown(const Row *row, enum JobColumn column)
 static void
 refuse(const Row *row, enum JobColumn column, const char *problem, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_CHECK_VIOLATION),
-			 errmsg("haul.jobs.%s %s, not \"%s\"", column_name(row, column), problem, shown(row, column)),
-			 errhint("%s", hint),
-			 errtablecol(row->table, column + 1)));
+	ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+					errmsg("haul.jobs.%s %s, not \"%s\"", column_name(row, column), problem,
+						   shown(row, column)),
+					errhint("%s", hint), errtablecol(row->table, column + 1)));
 }
 
 static void
@@ -85,9 +85,9 @@ check_not_null(const Row *row)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("haul.jobs.%s must not be null", column_name(row, column)),
-					 column == JOB_KIND ?
-					 errhint("Name the kind of work, under which workers register a handler.") :
-					 errhint("Leave the column out to get its default."),
+					 column == JOB_KIND
+						 ? errhint("Name the kind of work, under which workers register a handler.")
+						 : errhint("Leave the column out to get its default."),
 					 errtablecol(row->table, column + 1)));
 }
 
@@ -108,15 +108,16 @@ check_length(const Row *row, enum JobColumn column, int longest)
 	length = pg_mbstrlen_with_len(VARDATA_ANY(text), bytes);
 	if (length < 1 || length > longest)
 		refuse(row, column, psprintf("must have 1 to %d characters", longest),
-			   length < 1 ? "Give it a name, or leave the column out." :
-			   psprintf("It has %d characters: use a shorter one.", length));
+			   length < 1 ? "Give it a name, or leave the column out."
+						  : psprintf("It has %d characters: use a shorter one.", length));
 }
 
 static void
 check_at_least(const Row *row, enum JobColumn column, int32 value, int32 least)
 {
 	if (value < least)
-		refuse(row, column, psprintf("must be at least %d", least), "Leave the column out to get its default.");
+		refuse(row, column, psprintf("must be at least %d", least),
+			   "Leave the column out to get its default.");
 }
 
 /* words: NULL-terminated */
@@ -130,8 +131,13 @@ check_word(const Row *row, enum JobColumn column, const char *const *words)
 			return;
 	initStringInfo(&list);
 	for (int i = 0; words[i] != NULL; i++)
-		appendStringInfo(&list, "%s%s", i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ", words[i]);
-	refuse(row, column, psprintf("must be %s", list.data), "Leave the column out to get its default.");
+		appendStringInfo(&list, "%s%s",
+						 i == 0					? ""
+						 : words[i + 1] == NULL ? " or "
+												: ", ",
+						 words[i]);
+	refuse(row, column, psprintf("must be %s", list.data),
+		   "Leave the column out to get its default.");
 }
 
 /* An upper bound keeps the sum of a time and an interval within what timestamps can hold. */
@@ -144,18 +150,21 @@ check_interval(const Row *row, enum JobColumn column, bool may_be_zero)
 
 	if (job_is_null(row->job, column))
 		return;
-	sign = DatumGetInt32(DirectFunctionCall2(interval_cmp, job_value(row->job, column), IntervalPGetDatum(&zero)));
+	sign = DatumGetInt32(
+		DirectFunctionCall2(interval_cmp, job_value(row->job, column), IntervalPGetDatum(&zero)));
 	if (sign < 0 || (sign == 0 && !may_be_zero))
 		refuse(row, column, may_be_zero ? "must not be negative" : "must be longer than 0",
 			   "Leave the column out to get its default.");
-	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, job_value(row->job, column), IntervalPGetDatum(&longest))) > 0)
+	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, job_value(row->job, column),
+										  IntervalPGetDatum(&longest))) > 0)
 		refuse(row, column, "must not be longer than 1000 years", "Use a shorter one.");
 }
 
 static void
 check_finite(const Row *row, enum JobColumn column)
 {
-	if (!job_is_null(row->job, column) && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(job_value(row->job, column))))
+	if (!job_is_null(row->job, column) &&
+		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(job_value(row->job, column))))
 		refuse(row, column, "must be a finite time", "Give a date and a time.");
 }
 
@@ -169,7 +178,8 @@ check_args(const Row *row)
 		args = PG_DETOAST_DATUM_SLICE(job_value(row->job, JOB_ARGS), 0, sizeof(header));
 	memcpy(&header, VARDATA_ANY(args), sizeof(header));
 	if ((header & JB_FOBJECT) == 0)
-		refuse(row, JOB_ARGS, "must be a JSON object", "Put the value into an object: {\"value\": …}.");
+		refuse(row, JOB_ARGS, "must be a JSON object",
+			   "Put the value into an object: {\"value\": …}.");
 }
 
 static void
@@ -188,7 +198,8 @@ check_backoff(const Row *row)
 static void
 check_avoid(const Row *row)
 {
-	if (!job_is_null(row->job, JOB_AVOID) && array_contains_nulls(DatumGetArrayTypeP(job_value(row->job, JOB_AVOID))))
+	if (!job_is_null(row->job, JOB_AVOID) &&
+		array_contains_nulls(DatumGetArrayTypeP(job_value(row->job, JOB_AVOID))))
 		refuse(row, JOB_AVOID, "must not hold nulls", "List the names of workers.");
 }
 
@@ -217,10 +228,12 @@ check_values(const Row *row)
 	check_length(row, JOB_UNIQUE_KEY, 512);
 	check_word(row, JOB_UNIQUE_UNTIL, unique_until);
 	check_length(row, JOB_CONCURRENCY_KEY, 512);
-	check_at_least(row, JOB_CONCURRENCY_LIMIT, DatumGetInt32(job_value(job, JOB_CONCURRENCY_LIMIT)), 1);
+	check_at_least(row, JOB_CONCURRENCY_LIMIT, DatumGetInt32(job_value(job, JOB_CONCURRENCY_LIMIT)),
+				   1);
 	check_length(row, JOB_PIN, 255);
 	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) && job_is_null(job, JOB_PIN))
-		refuse(row, JOB_PIN_STRICT, "must be false without a pin", "Name the worker in haul.jobs.pin.");
+		refuse(row, JOB_PIN_STRICT, "must be false without a pin",
+			   "Name the worker in haul.jobs.pin.");
 	check_avoid(row);
 	check_interval(row, JOB_EVERY, false);
 	check_length(row, JOB_REPLY_TO, 255);
@@ -230,8 +243,10 @@ check_values(const Row *row)
 	check_at_least(row, JOB_ATTEMPT, job_attempt(job), 0);
 	check_at_least(row, JOB_CLAIM, job_claim(job), 0);
 	check_at_least(row, JOB_INTERRUPTIONS, DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)), 0);
-	if (job_attempt(job) + !job_says(job, JOB_STATE, "running") > DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
-		refuse(row, JOB_MAX_ATTEMPTS, psprintf("must be more than the %d attempts already made", job_attempt(job)),
+	if (job_attempt(job) + !job_says(job, JOB_STATE, "running") >
+		DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
+		refuse(row, JOB_MAX_ATTEMPTS,
+			   psprintf("must be more than the %d attempts already made", job_attempt(job)),
 			   "Allow more attempts, or delete the job.");
 }
 
@@ -252,7 +267,8 @@ check_is_new(const Row *row)
 	TupleTableSlot *job = row->job;
 
 	if (job_says(job, JOB_STATE, "running"))
-		refuse(row, JOB_STATE, "must be ready or waiting", "Only haul.checkout() makes a job running.");
+		refuse(row, JOB_STATE, "must be ready or waiting",
+			   "Only haul.checkout() makes a job running.");
 	if (job_attempt(job) != 0)
 		refuse_set_by_queue(row, JOB_ATTEMPT);
 	if (job_claim(job) != 0)
@@ -272,20 +288,21 @@ check_is_restorable(const Row *row)
 	bool running = job_says(job, JOB_STATE, "running");
 
 	if (running && (job_claim(job) < 1 || job_attempt(job) < 1))
-		refuse(row, JOB_STATE, "must be ready or waiting for a job never checked out", "Only haul.checkout() makes a job running.");
+		refuse(row, JOB_STATE, "must be ready or waiting for a job never checked out",
+			   "Only haul.checkout() makes a job running.");
 	if (running != !job_is_null(job, JOB_WORKER_ID))
-		ereport(ERROR,
-				(errcode(ERRCODE_CHECK_VIOLATION),
-				 errmsg("haul.jobs.worker_id must name a worker if, and only if, the job is running"),
-				 errhint("Leave the column out."),
-				 errtablecol(row->table, JOB_WORKER_ID + 1)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("haul.jobs.worker_id must name a worker if, and only if, the job is running"),
+			 errhint("Leave the column out."), errtablecol(row->table, JOB_WORKER_ID + 1)));
 }
 
 static bool
 is_restoring(void)
 {
 	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
-		has_privs_of_role(GetUserId(), haul_catalog()->owner);
+		   has_privs_of_role(GetUserId(), haul_catalog()->owner);
 }
 
 static bool
@@ -295,26 +312,29 @@ is_changed(TupleTableSlot *before, TupleTableSlot *after, Relation table, enum J
 
 	if (job_is_null(before, column) || job_is_null(after, column))
 		return job_is_null(before, column) != job_is_null(after, column);
-	return !datumIsEqual(job_value(before, column), job_value(after, column), attribute->attbyval, attribute->attlen);
+	return !datumIsEqual(job_value(before, column), job_value(after, column), attribute->attbyval,
+						 attribute->attlen);
 }
 
 static void
 check_change(const Row *row, TupleTableSlot *before)
 {
 	static const enum JobColumn fixed[] = {
-		JOB_ID, JOB_ENQUEUED_AT, JOB_ENQUEUED_BY, JOB_CLAIM, JOB_INTERRUPTIONS, JOB_WORKER_ID, JOB_LEASE_ID,
-		JOB_STARTED_AT, JOB_INTERRUPTED_AT,
+		JOB_ID,		   JOB_ENQUEUED_AT, JOB_ENQUEUED_BY, JOB_CLAIM,			 JOB_INTERRUPTIONS,
+		JOB_WORKER_ID, JOB_LEASE_ID,	JOB_STARTED_AT,	 JOB_INTERRUPTED_AT,
 	};
 	bool running = job_says(before, JOB_STATE, "running");
 
 	for (int i = 0; i < lengthof(fixed); i++)
 		if (is_changed(before, row->job, row->table, fixed[i]))
-			refuse(row, fixed[i], "cannot be changed", "Only the queue changes it. Leave the column as it is.");
+			refuse(row, fixed[i], "cannot be changed",
+				   "Only the queue changes it. Leave the column as it is.");
 	if (running != job_says(row->job, JOB_STATE, "running"))
 		refuse(row, JOB_STATE, running ? "must stay running" : "must be ready or waiting",
 			   "Only the worker protocol takes a job to the state running and out of it.");
 	if (running && is_changed(before, row->job, row->table, JOB_ATTEMPT))
-		refuse(row, JOB_ATTEMPT, "cannot be changed while the job is running", "Wait until it is ready again.");
+		refuse(row, JOB_ATTEMPT, "cannot be changed while the job is running",
+			   "Wait until it is ready again.");
 }
 
 /* What the trigger changes in a row. */
@@ -342,17 +362,19 @@ patch_clear(Patch *patch, enum JobColumn column)
 	patch->nulls[patch->count - 1] = true;
 }
 
-/* expires_at follows from queue_timeout, for a job that has not been started, unless it is given. */
+/* expires_at follows from queue_timeout, for a job that has not been started, unless it is given.
+ */
 static void
 fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 {
 	TupleTableSlot *job = row->job;
 	TimestampTz from;
 
-	if (before == NULL ? !job_is_null(job, JOB_EXPIRES_AT) : is_changed(before, job, row->table, JOB_EXPIRES_AT))
+	if (before == NULL ? !job_is_null(job, JOB_EXPIRES_AT)
+					   : is_changed(before, job, row->table, JOB_EXPIRES_AT))
 		return;
-	if (before != NULL &&
-		!is_changed(before, job, row->table, JOB_QUEUE_TIMEOUT) && !is_changed(before, job, row->table, JOB_RUN_AT))
+	if (before != NULL && !is_changed(before, job, row->table, JOB_QUEUE_TIMEOUT) &&
+		!is_changed(before, job, row->table, JOB_RUN_AT))
 		return;
 	if (job_is_null(job, JOB_QUEUE_TIMEOUT))
 	{
@@ -365,7 +387,8 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 		return;
 	from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
 	patch_add(patch, JOB_EXPIRES_AT,
-			  DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from), job_value(job, JOB_QUEUE_TIMEOUT)));
+			  DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
+								  job_value(job, JOB_QUEUE_TIMEOUT)));
 }
 
 static void
@@ -427,7 +450,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 	if (job_says(row.job, JOB_STATE, "ready"))
 		wakeup_note(DatumGetTextPP(job_value(row.job, JOB_QUEUE)));
 	if (patch.count > 0)
-		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count, patch.columns,
-										  patch.values, patch.nulls);
+		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count,
+										  patch.columns, patch.values, patch.nulls);
 	return PointerGetDatum(tuple);
 }

@@ -29,7 +29,8 @@ static bool
 is_owned(TupleTableSlot *job, const Token *token)
 {
 	return job_says(job, JOB_STATE, "running") && job_claim(job) == token->claim &&
-		!job_is_null(job, JOB_WORKER_ID) && DatumGetInt64(job_value(job, JOB_WORKER_ID)) == token->worker;
+		   !job_is_null(job, JOB_WORKER_ID) &&
+		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == token->worker;
 }
 
 /* A claim's commit is not flushed, so a crash of the server may have lost it: the
@@ -48,7 +49,8 @@ server_crashed_under(int64 worker_id)
 {
 	Worker *worker = worker_find(worker_id);
 
-	return worker != NULL && pgstat_fetch_stat_bgwriter()->stat_reset_timestamp >= worker->started_at;
+	return worker != NULL &&
+		   pgstat_fetch_stat_bgwriter()->stat_reset_timestamp >= worker->started_at;
 }
 
 /* The job, locked, if it is the worker's; NULL if not. */
@@ -68,7 +70,7 @@ lock_owned(Call *call, const Token *token)
 
 /* ---- many jobs ---- */
 
-typedef bool (*Apply) (Call *call, const Token *token, int position, void *arg);
+typedef bool (*Apply)(Call *call, const Token *token, int position, void *arg);
 
 /* Applies something to each job, and returns the ids of those for which that was
  * false: those that are not owned. */
@@ -92,21 +94,23 @@ apply_to_jobs(FunctionCallInfo fcinfo, const char *command, Apply apply, void *a
 			missed[nmissed++] = Int64GetDatum(jobs[i].id);
 	}
 	call_close(call);
-	return construct_array(missed, nmissed, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	return construct_array(missed, nmissed, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+						   TYPALIGN_DOUBLE);
 }
 
 typedef struct Results
 {
-	Datum *values;				/* NULL: none */
+	Datum *values; /* NULL: none */
 	bool *nulls;
-	int crashed;				/* -1: not looked up yet */
+	int crashed; /* -1: not looked up yet */
 } Results;
 
 static bool
 complete_job(Call *call, const Token *token, int position, void *arg)
 {
 	Results *results = arg;
-	Datum result = results->values == NULL || results->nulls[position] ? (Datum) 0 : results->values[position];
+	Datum result =
+		results->values == NULL || results->nulls[position] ? (Datum) 0 : results->values[position];
 
 	for (;;)
 	{
@@ -150,15 +154,16 @@ haul_complete(PG_FUNCTION_ARGS)
 
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), JSONBOID, -1, false, TYPALIGN_INT,
 						  &results.values, &results.nulls, &count);
-		arguments_refuse_lengths("results", count, arguments_array(fcinfo, 1, "ids", INT8OID, &ids));
+		arguments_refuse_lengths("results", count,
+								 arguments_array(fcinfo, 1, "ids", INT8OID, &ids));
 	}
 	missed = apply_to_jobs(fcinfo, "haul.complete()", complete_job, &results);
 	if (strict && ARR_NDIM(missed) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_HAUL_NOT_OWNED),
-				 errmsg("worker " INT64_FORMAT " does not own job " INT64_FORMAT " any more",
-						PG_GETARG_INT64(0), ((int64 *) ARR_DATA_PTR(missed))[0]),
-				 errdetail("Its claim is stale: the job was given to another worker, given back, or has ended.")));
+		ereport(ERROR, (errcode(ERRCODE_HAUL_NOT_OWNED),
+						errmsg("worker " INT64_FORMAT " does not own job " INT64_FORMAT " any more",
+							   PG_GETARG_INT64(0), ((int64 *) ARR_DATA_PTR(missed))[0]),
+						errdetail("Its claim is stale: the job was given to another worker, given "
+								  "back, or has ended.")));
 	PG_RETURN_ARRAYTYPE_P(missed);
 }
 
@@ -229,18 +234,20 @@ check_delay(const Interval *delay, const char *name)
 {
 	Interval zero = {0};
 
-	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(delay), IntervalPGetDatum(&zero))))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative: %s", name,
-						DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(delay))))));
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_lt, IntervalPGetDatum(delay), IntervalPGetDatum(&zero))))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be negative: %s", name,
+					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(delay))))));
 }
 
 static TimestampTz
 after(TimestampTz time, const Interval *delay)
 {
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(time),
-												   IntervalPGetDatum(delay)));
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(time), IntervalPGetDatum(delay)));
 }
 
 PG_FUNCTION_INFO_V1(haul_fail);
@@ -265,9 +272,9 @@ haul_fail(PG_FUNCTION_ARGS)
 		requeue.queue = PG_GETARG_TEXT_PP(6);
 		length = pg_mbstrlen_with_len(VARDATA_ANY(requeue.queue), VARSIZE_ANY_EXHDR(requeue.queue));
 		if (length < 1 || length > 63)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("retry_queue \"%s\" must have 1 to 63 characters", text_to_cstring(requeue.queue))));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("retry_queue \"%s\" must have 1 to 63 characters",
+								   text_to_cstring(requeue.queue))));
 	}
 	requeue.error = PG_GETARG_DATUM(3);
 
@@ -286,7 +293,8 @@ haul_fail(PG_FUNCTION_ARGS)
 		else
 		{
 			outcome = "ready";
-			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now) : after(call->now, PG_GETARG_INTERVAL_P(5));
+			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now)
+											 : after(call->now, PG_GETARG_INTERVAL_P(5));
 			transition_requeue(call, job, &requeue);
 		}
 		history_add_error(call->history, job, name, requeue.error, detail);

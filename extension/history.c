@@ -37,8 +37,8 @@ struct History
 {
 	TimestampTz now;
 	MemoryContext context;
-	TableWriter *brief;			/* jobs kept for the setting; each opened when first needed */
-	TableWriter *kept;			/* jobs that say until when */
+	TableWriter *brief; /* jobs kept for the setting; each opened when first needed */
+	TableWriter *kept;	/* jobs that say until when */
 	TableWriter *errors;
 };
 
@@ -61,7 +61,8 @@ leaf_name(const char *pattern, TimestampTz at)
 
 	/* no time zone asked for: UTC */
 	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	return psprintf(pattern, tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour);
 }
 
@@ -112,8 +113,8 @@ keep_until(History *history, TupleTableSlot *job, bool completed)
 		if (keep == NULL)
 			return add_seconds(history->now, completed ? haul_keep_completed : haul_keep_failed);
 	}
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(history->now),
-												   IntervalPGetDatum(keep)));
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(history->now), IntervalPGetDatum(keep)));
 }
 
 void
@@ -127,7 +128,8 @@ history_add_job(History *history, TupleTableSlot *job, const char *state, Datum 
 	if (until <= history->now)
 		return;
 	if (*writer == NULL)
-		*writer = open_leaf(history, brief ? "finished_jobs_%04d%02d%02d_%02d" : "finished_jobs_%04d%02d%02d_kept");
+		*writer = open_leaf(history, brief ? "finished_jobs_%04d%02d%02d_%02d"
+										   : "finished_jobs_%04d%02d%02d_kept");
 
 	row = table_writer_row(*writer);
 	memcpy(row->tts_values, job->tts_values, JOB_COLUMNS * sizeof(Datum));
@@ -143,7 +145,8 @@ history_add_job(History *history, TupleTableSlot *job, const char *state, Datum 
 }
 
 void
-history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error, Datum detail)
+history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error,
+				  Datum detail)
 {
 	TupleTableSlot *row;
 

@@ -21,7 +21,8 @@ extern History *history_open(TimestampTz now);
 extern void history_add_job(History *history, TupleTableSlot *job, const char *state, Datum result);
 
 /* Keeps a failed attempt of a job. worker_name and detail may be 0 for none. */
-extern void history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error, Datum detail);
+extern void history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error,
+							  Datum detail);
 
 extern void history_close(History *history);
 

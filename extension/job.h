@@ -51,7 +51,7 @@ enum JobColumn
 	JOB_INTERRUPTED_AT,
 	JOB_LAST_ERROR,
 	JOB_PROGRESS,
-	JOB_COLUMNS,				/* how many haul.jobs has */
+	JOB_COLUMNS, /* how many haul.jobs has */
 
 	FINISHED_JOB_FINISHED_AT = JOB_COLUMNS,
 	FINISHED_JOB_RESULT,
@@ -94,14 +94,15 @@ job_says(TupleTableSlot *job, enum JobColumn column, const char *word)
 	size_t length = strlen(word);
 
 	return !job_is_null(job, column) && VARSIZE_ANY_EXHDR(text) == length &&
-		memcmp(VARDATA_ANY(text), word, length) == 0;
+		   memcmp(VARDATA_ANY(text), word, length) == 0;
 }
 
 /* Whether it should have been started by now. */
 static inline bool
 job_is_expired(TupleTableSlot *job, TimestampTz now)
 {
-	return !job_is_null(job, JOB_EXPIRES_AT) && DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)) <= now;
+	return !job_is_null(job, JOB_EXPIRES_AT) &&
+		   DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)) <= now;
 }
 
 static inline void

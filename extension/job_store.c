@@ -50,26 +50,26 @@ enum ReadyColumn
 struct JobStore
 {
 	Relation heap;
-	Relation by_id;				/* jobs_pkey */
-	Relation ready;				/* jobs_ready; opened when needed, as are the rest */
-	Relation expires;			/* jobs_expires */
+	Relation by_id;	  /* jobs_pkey */
+	Relation ready;	  /* jobs_ready; opened when needed, as are the rest */
+	Relation expires; /* jobs_expires */
 	Snapshot snapshot;
-	MemoryContext context;		/* of the store and all it makes */
+	MemoryContext context; /* of the store and all it makes */
 
-	IndexScanDesc probe;		/* on by_id */
-	TupleTableSlot *found;		/* what the probe found */
-	IndexScanDesc scan;			/* on ready or expires */
-	Snapshot scan_snapshot;		/* outlives a renewal of the other */
-	TupleTableSlot *scanned;	/* where the scan is */
-	TupleTableSlot *locked;		/* scratch for locking */
-	TupleTableSlot *edited;		/* the new version of a row */
+	IndexScanDesc probe;	 /* on by_id */
+	TupleTableSlot *found;	 /* what the probe found */
+	IndexScanDesc scan;		 /* on ready or expires */
+	Snapshot scan_snapshot;	 /* outlives a renewal of the other */
+	TupleTableSlot *scanned; /* where the scan is */
+	TupleTableSlot *locked;	 /* scratch for locking */
+	TupleTableSlot *edited;	 /* the new version of a row */
 
-	bool foreign_triggers;		/* take the executor's road */
-	EState *estate;				/* for index entries and triggers; made when needed */
+	bool foreign_triggers; /* take the executor's road */
+	EState *estate;		   /* for index entries and triggers; made when needed */
 	ResultRelInfo *relation;
 };
 
-static int64 writing = 0;		/* id of the job on the executor's road, or 0 */
+static int64 writing = 0; /* id of the job on the executor's road, or 0 */
 
 bool
 job_store_is_writing(int64 id)
@@ -156,7 +156,7 @@ job_store_close(JobStore *store)
 			AfterTriggerEndQuery(store->estate);
 		ExecCloseIndices(store->relation);
 		ExecResetTupleTable(store->estate->es_tupleTable, false);
-		ExecCloseResultRelations(store->estate);	/* those that triggers opened */
+		ExecCloseResultRelations(store->estate); /* those that triggers opened */
 		ExecCloseRangeTableRelations(store->estate);
 		FreeExecutorState(store->estate);
 	}
@@ -186,9 +186,11 @@ ready_index(JobStore *store)
 }
 
 static void
-key_text(ScanKey key, enum ReadyColumn column, StrategyNumber strategy, RegProcedure function, text *value)
+key_text(ScanKey key, enum ReadyColumn column, StrategyNumber strategy, RegProcedure function,
+		 text *value)
 {
-	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, C_COLLATION_OID, function, PointerGetDatum(value));
+	ScanKeyEntryInitialize(key, 0, column, strategy, InvalidOid, C_COLLATION_OID, function,
+						   PointerGetDatum(value));
 }
 
 /* The first entry of jobs_ready that the keys let through, even of a dead row: to
@@ -196,7 +198,8 @@ key_text(ScanKey key, enum ReadyColumn column, StrategyNumber strategy, RegProce
 static bool
 first_entry(JobStore *store, ScanKey keys, int nkeys, enum ReadyColumn column, Datum *value)
 {
-	IndexScanDesc scan = haul_index_beginscan(store->heap, ready_index(store), store->snapshot, nkeys);
+	IndexScanDesc scan =
+		haul_index_beginscan(store->heap, ready_index(store), store->snapshot, nkeys);
 	bool found;
 	bool isnull;
 
@@ -260,7 +263,8 @@ job_store_begin_lane(JobStore *store, text *queue, int priority, TimestampTz unt
 
 	key_text(&keys[0], READY_QUEUE, BTEqualStrategyNumber, F_TEXTEQ, queue);
 	ScanKeyInit(&keys[1], READY_PRIORITY, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(priority));
-	ScanKeyInit(&keys[2], READY_RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(until));
+	ScanKeyInit(&keys[2], READY_RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
 	begin_scan(store, ready_index(store), keys, lengthof(keys));
 }
 
@@ -338,8 +342,9 @@ job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait)
 	TM_FailureData failure;
 	TM_Result result;
 
-	result = table_tuple_lock(store->heap, &job->tts_tid, store->snapshot, store->locked, GetCurrentCommandId(true),
-							  LockTupleNoKeyExclusive, wait, 0, &failure);
+	result =
+		table_tuple_lock(store->heap, &job->tts_tid, store->snapshot, store->locked,
+						 GetCurrentCommandId(true), LockTupleNoKeyExclusive, wait, 0, &failure);
 	ExecClearTuple(store->locked);
 	if (wait == LockWaitBlock && result != TM_Ok)
 		renew_snapshot(store);
@@ -388,14 +393,16 @@ update_directly(JobStore *store, TupleTableSlot *job)
 	TM_Result result;
 
 	/* The lock is ours already: waiting is only what heap_update asks of callers. */
-	result = table_tuple_update(store->heap, &job->tts_tid, store->edited, GetCurrentCommandId(true), store->snapshot,
-								InvalidSnapshot, true, &failure, &mode, &indexes);
+	result =
+		table_tuple_update(store->heap, &job->tts_tid, store->edited, GetCurrentCommandId(true),
+						   store->snapshot, InvalidSnapshot, true, &failure, &mode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result %d of updating a job", result);
 	if (indexes != TU_None)
 	{
 		prepare_executor(store);
-		haul_insert_index_tuples(store->relation, store->edited, store->estate, true, haul_only_summarizing(indexes));
+		haul_insert_index_tuples(store->relation, store->edited, store->estate, true,
+								 haul_only_summarizing(indexes));
 		ResetPerTupleExprContext(store->estate);
 	}
 }
@@ -424,10 +431,10 @@ delete_by_executor(JobStore *store, TupleTableSlot *job)
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
 	if (job_store_lock(store, job, LockWaitSkip))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a trigger on haul.jobs suppressed the end of job " INT64_FORMAT, job_id(job)),
-				 errhint("A BEFORE DELETE trigger on haul.jobs must return OLD.")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("a trigger on haul.jobs suppressed the end of job " INT64_FORMAT,
+							   job_id(job)),
+						errhint("A BEFORE DELETE trigger on haul.jobs must return OLD.")));
 }
 
 bool
@@ -442,8 +449,8 @@ job_store_delete(JobStore *store, TupleTableSlot *job)
 		delete_by_executor(store, job);
 		return true;
 	}
-	if (table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot, InvalidSnapshot,
-						   true, &failure, false) == TM_Ok)
+	if (table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot,
+						   InvalidSnapshot, true, &failure, false) == TM_Ok)
 		return true;
 	renew_snapshot(store);
 	return false;

@@ -45,7 +45,8 @@ bigint_array(const int64 *values, int count)
 
 	for (int i = 0; i < count; i++)
 		elements[i] = Int64GetDatum(values[i]);
-	return PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 void
@@ -60,7 +61,8 @@ lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs, Timestam
 		memset(row->tts_isnull, false, LEASE_COLUMNS * sizeof(bool));
 		row->tts_values[LEASE_ID] = Int64GetDatum(ids[first / LEASE_MAX_JOBS]);
 		row->tts_values[LEASE_WORKER_ID] = Int64GetDatum(worker);
-		row->tts_values[LEASE_JOBS] = bigint_array(jobs + first, Min(njobs - first, LEASE_MAX_JOBS));
+		row->tts_values[LEASE_JOBS] =
+			bigint_array(jobs + first, Min(njobs - first, LEASE_MAX_JOBS));
 		row->tts_values[LEASE_DONE] = Int32GetDatum(0);
 		row->tts_values[LEASE_CLAIMED_AT] = TimestampTzGetDatum(now);
 		table_writer_add(writer);
@@ -79,7 +81,8 @@ lease_list(int64 worker, Lease **leases)
 
 	*leases = palloc(capacity * sizeof(Lease));
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(worker));
-	row_reader_open(&reader, haul_catalog()->leases, haul_catalog()->leases_worker_id, AccessShareLock, &key);
+	row_reader_open(&reader, haul_catalog()->leases, haul_catalog()->leases_worker_id,
+					AccessShareLock, &key);
 	while ((row = row_reader_next(&reader)) != NULL)
 	{
 		ArrayType *jobs = DatumGetArrayTypePCopy(row->tts_values[LEASE_JOBS]);
@@ -105,8 +108,8 @@ lease_remove(Lease *leases, int nleases)
 	TM_FailureData failure;
 
 	for (int i = 0; i < nleases; i++)
-		(void) table_tuple_delete(table, &leases[i].tid, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
-								  false, &failure, false);
+		(void) table_tuple_delete(table, &leases[i].tid, GetCurrentCommandId(true), snapshot,
+								  InvalidSnapshot, false, &failure, false);
 	UnregisterSnapshot(snapshot);
 	table_close(table, NoLock);
 }

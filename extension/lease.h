@@ -25,12 +25,14 @@ extern int64 lease_next_id(void);
 
 /* Writes the leases of one checkout: the jobs in the order of their claims, the first
  * LEASE_MAX_JOBS of them under the first id, and so on. */
-extern void lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs, TimestampTz now);
+extern void lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs,
+					  TimestampTz now);
 
 /* All leases of a worker; returns how many. */
 extern int lease_list(int64 worker, Lease **leases);
 
-/* Removes leases of that list, but for those that maintenance is changing: it removes them itself. */
+/* Removes leases of that list, but for those that maintenance is changing: it removes them itself.
+ */
 extern void lease_remove(Lease *leases, int nleases);
 
 #endif

@@ -39,7 +39,7 @@ struct Ledger
 	Entry *entries;
 	int nentries;
 	int capacity;
-	int last;					/* entry used last */
+	int last; /* entry used last */
 };
 
 Ledger *
@@ -58,7 +58,7 @@ static bool
 is_for(const Entry *entry, text *queue, int64 lease)
 {
 	return entry->lease == lease && VARSIZE_ANY_EXHDR(entry->queue) == VARSIZE_ANY_EXHDR(queue) &&
-		memcmp(VARDATA_ANY(entry->queue), VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0;
+		   memcmp(VARDATA_ANY(entry->queue), VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0;
 }
 
 static Entry *

@@ -65,8 +65,10 @@ queue_get(text *name)
 	if (context == NULL)
 		context = AllocSetContextCreate(TopMemoryContext, "pg_haul queue", ALLOCSET_SMALL_SIZES);
 	queue_forget();
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, PointerGetDatum(name));
-	row_reader_open(&reader, haul_catalog()->queues, haul_catalog()->queues_pkey, AccessShareLock, &key);
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(name));
+	row_reader_open(&reader, haul_catalog()->queues, haul_catalog()->queues_pkey, AccessShareLock,
+					&key);
 	row = row_reader_next(&reader);
 
 	caller = MemoryContextSwitchTo(context);

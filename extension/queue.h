@@ -12,8 +12,8 @@ typedef struct Queue
 {
 	text *name;
 	int priority;
-	Interval *keep_completed;	/* NULL: the setting */
-	Interval *keep_failed;		/* NULL: the setting */
+	Interval *keep_completed; /* NULL: the setting */
+	Interval *keep_failed;	  /* NULL: the setting */
 } Queue;
 
 /* The settings of a queue, or the defaults if it has none. Valid until the next call. */

@@ -29,7 +29,7 @@ static bool
 is_held(TupleTableSlot *job, int64 worker)
 {
 	return job_says(job, JOB_STATE, "running") && !job_is_null(job, JOB_WORKER_ID) &&
-		DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
+		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
 }
 
 int64
@@ -52,7 +52,8 @@ recover_jobs_of(int64 worker)
 			job = job_store_find(call->store, leases[i].jobs[j]);
 			if (job == NULL || !is_held(job, worker))
 				continue;
-			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the lease without a worker. */
+			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
+			 * lease without a worker. */
 			if (!job_store_lock(call->store, job, LockWaitSkip))
 			{
 				all = false;
@@ -80,10 +81,10 @@ haul_release_worker(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
 		RelationGetRelid(trigger->tg_relation) != haul_catalog()->workers)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("haul._release_worker() is the trigger of DELETE on haul.workers")));
-	worker = DatumGetInt64(heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("haul._release_worker() is the trigger of DELETE on haul.workers")));
+	worker = DatumGetInt64(
+		heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull));
 
 	/* The row is deleted: whoever comes for the shared lock after us finds no worker. */
 	worker_lock(worker, AccessExclusiveLock, true);
@@ -132,7 +133,8 @@ haul_reconcile(PG_FUNCTION_ARGS)
 
 			call_next_job(call);
 			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job == NULL || !is_held(job, worker) || (match != NULL && match->claim == job_claim(job)))
+			if (job == NULL || !is_held(job, worker) ||
+				(match != NULL && match->claim == job_claim(job)))
 				continue;
 			if (!job_store_lock(call->store, job, LockWaitSkip))
 				continue;

@@ -42,10 +42,13 @@ backoff_of_kind(Datum kind, Backoff *backoff)
 	TupleTableSlot *row;
 	bool found;
 
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ, kind);
-	row_reader_open(&reader, haul_catalog()->kinds, haul_catalog()->kinds_pkey, AccessShareLock, &key);
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   kind);
+	row_reader_open(&reader, haul_catalog()->kinds, haul_catalog()->kinds_pkey, AccessShareLock,
+					&key);
 	row = row_reader_next(&reader);
-	found = row != NULL && !row->tts_isnull[KIND_BACKOFF] && parse_text(row->tts_values[KIND_BACKOFF], backoff);
+	found = row != NULL && !row->tts_isnull[KIND_BACKOFF] &&
+			parse_text(row->tts_values[KIND_BACKOFF], backoff);
 	row_reader_close(&reader);
 	return found;
 }
@@ -76,14 +79,12 @@ haul_backoff_delay(PG_FUNCTION_ARGS)
 	Interval *delay = palloc0(sizeof(Interval));
 
 	if (!parse_text(PG_GETARG_DATUM(0), &backoff))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown backoff \"%s\"", TextDatumGetCString(PG_GETARG_DATUM(0))),
-				 errhint("%s", BACKOFF_HINT)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unknown backoff \"%s\"", TextDatumGetCString(PG_GETARG_DATUM(0))),
+						errhint("%s", BACKOFF_HINT)));
 	if (attempt < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("attempt must be at least 1, not %d", attempt)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("attempt must be at least 1, not %d", attempt)));
 	delay->time = (TimeOffset) (backoff_seconds(&backoff, attempt) * USECS_PER_SEC);
 	PG_RETURN_INTERVAL_P(delay);
 }

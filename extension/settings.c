@@ -38,30 +38,31 @@ check_backoff(char **value, void **extra, GucSource source)
 void
 haul_settings_define(void)
 {
-	DefineCustomStringVariable("haul.backoff",
-							   "Backoff of jobs for which neither the job nor its kind says one.",
-							   NULL, &haul_backoff, "exponential(5,2)", PGC_SUSET, 0, check_backoff, NULL, NULL);
-	DefineCustomRealVariable("haul.backoff_jitter",
-							 "Fraction by which each backoff varies at random: 0.1 is up to 10 % either way.",
-							 NULL, &haul_backoff_jitter, 0.1, 0.0, 1.0, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.max_interruptions",
-							"A job whose worker died in mid-run this often fails.",
-							NULL, &haul_max_interruptions, 3, 2, SHRT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.worker_timeout",
-							"Maintenance removes a worker that has been silent for this long.",
-							NULL, &haul_worker_timeout, 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.keep_completed",
-							"How long completed jobs stay in haul.finished_jobs; 0: not kept.",
-							"A queue or a job may say otherwise. Whole hours are dropped at once.",
-							&haul_keep_completed, 3600, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.keep_failed",
-							"How long failed, discarded and cancelled jobs stay in haul.finished_jobs; 0: not kept.",
-							"A queue or a job may say otherwise. Whole days are dropped at once.",
-							&haul_keep_failed, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.keep_errors",
-							"How long rows stay in haul.job_errors.",
-							"Whole days are dropped at once.",
-							&haul_keep_errors, 30 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"haul.backoff", "Backoff of jobs for which neither the job nor its kind says one.", NULL,
+		&haul_backoff, "exponential(5,2)", PGC_SUSET, 0, check_backoff, NULL, NULL);
+	DefineCustomRealVariable(
+		"haul.backoff_jitter",
+		"Fraction by which each backoff varies at random: 0.1 is up to 10 % either way.", NULL,
+		&haul_backoff_jitter, 0.1, 0.0, 1.0, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.max_interruptions", "A job whose worker died in mid-run this often fails.", NULL,
+		&haul_max_interruptions, 3, 2, SHRT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.worker_timeout", "Maintenance removes a worker that has been silent for this long.",
+		NULL, &haul_worker_timeout, 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.keep_completed", "How long completed jobs stay in haul.finished_jobs; 0: not kept.",
+		"A queue or a job may say otherwise. Whole hours are dropped at once.",
+		&haul_keep_completed, 3600, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.keep_failed",
+		"How long failed, discarded and cancelled jobs stay in haul.finished_jobs; 0: not kept.",
+		"A queue or a job may say otherwise. Whole days are dropped at once.", &haul_keep_failed,
+		7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("haul.keep_errors", "How long rows stay in haul.job_errors.",
+							"Whole days are dropped at once.", &haul_keep_errors, 30 * 86400, 0,
+							INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("haul");
 }
 
@@ -73,6 +74,6 @@ haul_setting(PG_FUNCTION_ARGS)
 	const char *value = GetConfigOptionByName(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL, false);
 
 	/* the units of settings are units of intervals, too */
-	PG_RETURN_DATUM(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid),
-										Int32GetDatum(-1)));
+	PG_RETURN_DATUM(DirectFunctionCall3(interval_in, CStringGetDatum(value),
+										ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }

@@ -22,11 +22,11 @@
 struct TableWriter
 {
 	Relation table;
-	MemoryContext context;		/* of the writer and its slots */
-	MemoryContext scratch;		/* reset after each batch */
-	EState *estate;				/* for the indexes; NULL if the table has none */
+	MemoryContext context; /* of the writer and its slots */
+	MemoryContext scratch; /* reset after each batch */
+	EState *estate;		   /* for the indexes; NULL if the table has none */
 	ResultRelInfo *relation;
-	TupleTableSlot *rows[BATCH_ROWS];	/* made when first needed */
+	TupleTableSlot *rows[BATCH_ROWS]; /* made when first needed */
 	int nrows;
 	Size bytes;
 };
@@ -37,7 +37,8 @@ table_writer_open(Oid table)
 	TableWriter *writer = palloc0(sizeof(TableWriter));
 
 	writer->context = CurrentMemoryContext;
-	writer->scratch = AllocSetContextCreate(CurrentMemoryContext, "pg_haul table writer", ALLOCSET_DEFAULT_SIZES);
+	writer->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_haul table writer", ALLOCSET_DEFAULT_SIZES);
 	writer->table = table_open(table, RowExclusiveLock);
 	if (writer->table->rd_rel->relhasindex)
 	{
@@ -73,7 +74,8 @@ flush(TableWriter *writer)
 	if (writer->nrows == 1)
 		table_tuple_insert(writer->table, writer->rows[0], GetCurrentCommandId(true), 0, NULL);
 	else if (writer->nrows > 1)
-		table_multi_insert(writer->table, writer->rows, writer->nrows, GetCurrentCommandId(true), 0, NULL);
+		table_multi_insert(writer->table, writer->rows, writer->nrows, GetCurrentCommandId(true), 0,
+						   NULL);
 
 	for (int i = 0; writer->estate != NULL && i < writer->nrows; i++)
 	{

@@ -29,7 +29,8 @@ call_open(const char *command)
 	call->store = job_store_open();
 	call->ledger = ledger_open(call->now);
 	call->history = history_open(call->now);
-	call->scratch = AllocSetContextCreate(CurrentMemoryContext, "pg_haul job", ALLOCSET_DEFAULT_SIZES);
+	call->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_haul job", ALLOCSET_DEFAULT_SIZES);
 	return call;
 }
 
@@ -66,7 +67,8 @@ claim_counter(TupleTableSlot *ready)
 }
 
 bool
-transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start, TupleTableSlot **claimed)
+transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
+				 TupleTableSlot **claimed)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 
@@ -152,7 +154,8 @@ queue_timeout_end(TupleTableSlot *job)
 {
 	TimestampTz from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
 
-	return DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from), job_value(job, JOB_QUEUE_TIMEOUT));
+	return DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
+							   job_value(job, JOB_QUEUE_TIMEOUT));
 }
 
 void
@@ -189,10 +192,11 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
 
 	if (!job_store_update(call->store, job))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT " goes back to ready", job_id(job)),
-				 errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT
+							   " goes back to ready",
+							   job_id(job)),
+						errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease);
 	wakeup_note(how->queue != NULL ? how->queue : DatumGetTextPP(job_value(job, JOB_QUEUE)));
 }

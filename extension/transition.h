@@ -23,11 +23,11 @@
 /* What one call of the worker protocol has in hand. */
 typedef struct Call
 {
-	TimestampTz now;			/* the server's clock when the call began */
+	TimestampTz now; /* the server's clock when the call began */
 	JobStore *store;
 	Ledger *ledger;
 	History *history;
-	MemoryContext scratch;		/* for one job; call_next_job() resets it */
+	MemoryContext scratch; /* for one job; call_next_job() resets it */
 } Call;
 
 /* command: for the error on a read-only server or in a read-only transaction */
@@ -38,18 +38,20 @@ extern void call_close(Call *call);
 
 /* Hands a locked ready job to a worker; *claimed is the new version of the job. False
  * when somebody's trigger on haul.jobs suppressed it. */
-extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
-							 TupleTableSlot **claimed);
+extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
+							 bool confirm_start, TupleTableSlot **claimed);
 
 /* Ends a running job as completed; result may be 0. Needs no lock: false when the job
  * was changed since it was read (find it again). */
 extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 
 /* Ends a ready job, whose claim by the worker was lost in a crash, as completed. The same. */
-extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result);
+extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker,
+										  Datum result);
 
 /* Ends a locked running job without success: state is failed, discarded or cancelled. */
-extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason);
+extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter,
+						   Datum reason);
 
 /* Discards a locked ready job that was not started within its queue timeout. */
 extern void transition_expire(Call *call, TupleTableSlot *job);
@@ -58,11 +60,11 @@ extern void transition_expire(Call *call, TupleTableSlot *job);
 typedef struct Requeue
 {
 	Counter counter;
-	bool charge;				/* the attempt counts */
-	bool interrupted;			/* it ended with its worker */
-	TimestampTz run_at;			/* 0: as it was, so that the job keeps its place */
-	text *queue;				/* NULL: as it was */
-	Datum error;				/* 0: last_error stays */
+	bool charge;		/* the attempt counts */
+	bool interrupted;	/* it ended with its worker */
+	TimestampTz run_at; /* 0: as it was, so that the job keeps its place */
+	text *queue;		/* NULL: as it was */
+	Datum error;		/* 0: last_error stays */
 } Requeue;
 
 /* Puts a locked running job back to ready. */

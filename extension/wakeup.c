@@ -20,7 +20,7 @@
 
 typedef struct Note
 {
-	SubTransactionId subtransaction;	/* innermost that is still open */
+	SubTransactionId subtransaction; /* innermost that is still open */
 	int length;
 	char queue[FLEXIBLE_ARRAY_MEMBER];
 } Note;
@@ -36,7 +36,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			foreach(cell, notes)
+			foreach (cell, notes)
 				Async_Notify("haul", ((Note *) lfirst(cell))->queue);
 			break;
 		case XACT_EVENT_COMMIT:
@@ -50,12 +50,13 @@ at_end_of_transaction(XactEvent event, void *arg)
 }
 
 static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+						 void *arg)
 {
 	ListCell *cell;
 
 	/* neither branch allocates: this runs in aborts, too */
-	foreach(cell, notes)
+	foreach (cell, notes)
 	{
 		Note *note = lfirst(cell);
 
@@ -64,7 +65,7 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 		if (event == SUBXACT_EVENT_COMMIT_SUB)
 			note->subtransaction = parent;
 		else if (event == SUBXACT_EVENT_ABORT_SUB)
-			notes = foreach_delete_current(notes, cell);
+			notes = foreach_delete_current (notes, cell);
 	}
 }
 
@@ -78,7 +79,7 @@ wakeup_note(text *queue)
 	ListCell *cell;
 	Note *note;
 
-	foreach(cell, notes)
+	foreach (cell, notes)
 	{
 		note = lfirst(cell);
 		if (note->length == length && memcmp(note->queue, name, length) == 0)

@@ -6,7 +6,8 @@
 
 #include "postgres.h"
 
-/* Notes that the current (sub)transaction made a job of the queue ready, now or for a later time. */
+/* Notes that the current (sub)transaction made a job of the queue ready, now or for a later time.
+ */
 extern void wakeup_note(text *queue);
 
 #endif

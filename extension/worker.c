@@ -46,7 +46,8 @@ name_order(const text *a, const text *b)
 {
 	int difference = (int) VARSIZE_ANY_EXHDR(a) - (int) VARSIZE_ANY_EXHDR(b);
 
-	return difference != 0 ? difference : memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a));
+	return difference != 0 ? difference
+						   : memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a));
 }
 
 static int
@@ -59,7 +60,7 @@ bool
 names_contain(const Names *sorted, const text *name)
 {
 	return sorted->count > 0 &&
-		bsearch(&name, sorted->names, sorted->count, sizeof(text *), compare_names) != NULL;
+		   bsearch(&name, sorted->names, sorted->count, sizeof(text *), compare_names) != NULL;
 }
 
 static Names
@@ -71,8 +72,8 @@ read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
 	if (row->tts_isnull[column])
 		return names;
 	/* a copy: the row's buffer is let go before the names are */
-	deconstruct_array(DatumGetArrayTypePCopy(row->tts_values[column]), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, NULL, &names.count);
+	deconstruct_array(DatumGetArrayTypePCopy(row->tts_values[column]), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, NULL, &names.count);
 	names.names = palloc(names.count * sizeof(text *));
 	for (int i = 0; i < names.count; i++)
 		names.names[i] = DatumGetTextPP(elements[i]);
@@ -102,7 +103,8 @@ worker_find(int64 id)
 	Worker *worker = NULL;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	row_reader_open(&reader, haul_catalog()->workers, haul_catalog()->workers_pkey, AccessShareLock, &key);
+	row_reader_open(&reader, haul_catalog()->workers, haul_catalog()->workers_pkey, AccessShareLock,
+					&key);
 	row = row_reader_next(&reader);
 	if (row != NULL)
 	{
@@ -136,10 +138,10 @@ worker_get(int64 id)
 	Worker *worker = worker_find(id);
 
 	if (worker == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_HAUL_UNKNOWN_WORKER),
-				 errmsg("worker " INT64_FORMAT " is not registered", id),
-				 errhint("Its row is gone from haul.workers: register again with haul.register_worker().")));
+		ereport(ERROR, (errcode(ERRCODE_HAUL_UNKNOWN_WORKER),
+						errmsg("worker " INT64_FORMAT " is not registered", id),
+						errhint("Its row is gone from haul.workers: register again with "
+								"haul.register_worker().")));
 	return worker;
 }
 

@@ -21,16 +21,16 @@ typedef struct Worker
 	int64 id;
 	text *name;
 	bool all_queues;
-	Names queues;				/* in the order given, unless all_queues */
-	double *weights;			/* of the queues; NULL when their order is strict */
+	Names queues;	 /* in the order given, unless all_queues */
+	double *weights; /* of the queues; NULL when their order is strict */
 	Names exclude;
 	bool all_kinds;
-	Names kinds;				/* unless all_kinds; sorted by name_order() */
+	Names kinds; /* unless all_kinds; sorted by name_order() */
 	int min_priority;
 	int max_priority;
-	text *namespace;			/* "name." or NULL */
+	text *namespace; /* "name." or NULL */
 	bool confirm_start;
-	TimestampTz started_at;		/* when it registered */
+	TimestampTz started_at; /* when it registered */
 } Worker;
 
 /* The worker as registered; NULL when it has no row. */
