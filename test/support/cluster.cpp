@@ -1,0 +1,97 @@
+#include "support/cluster.hpp"
+
+#include "support/failure.hpp"
+
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <stdexcept>
+
+namespace haul::test {
+
+namespace {
+
+// Destroys the server when the test is killed, which runs no destructor.
+std::vector<std::string> guard_command(const std::string& directory) {
+    return {"bash", "-c",
+            "trap 'kill $!; " HAUL_SOURCE_DIR
+            "/scripts/cluster destroy \"$0/server\"; rm -rf \"$0\"; exit' TERM; sleep infinity & wait",
+            directory};
+}
+
+} // namespace
+
+cluster::cluster(const cluster_options& options)
+    : guard_(guard_command(directory_.path().string()), {}, SIGTERM) {
+    std::vector<std::string> arguments{"start"};
+    std::map<std::string, std::string> settings = options.settings;
+    settings.insert({{"fsync", "off"}, {"shared_buffers", "64MB"}, {"max_wal_size", "4GB"}});
+    if (options.preload)
+        settings.insert({"shared_preload_libraries", "pg_haul"});
+    for (const auto& [name, value] : settings)
+        arguments.insert(arguments.end(), {"-o", name + "=" + value});
+    try {
+        script(arguments);
+    } catch (...) {
+        script({"destroy"});
+        throw;
+    }
+}
+
+cluster::~cluster() {
+    try {
+        show_if_failed("the server log", log());
+        script({"destroy"});
+    } catch (const std::exception& error) {
+        std::cerr << error.what() << '\n';
+    }
+}
+
+std::string cluster::script(const std::vector<std::string>& arguments) const {
+    std::vector<std::string> command{HAUL_SOURCE_DIR "/scripts/cluster", arguments.at(0), server_directory()};
+    command.insert(command.end(), arguments.begin() + 1, arguments.end());
+    return run(command);
+}
+
+std::string cluster::dsn(const std::string& database) const {
+    return "host=" + server_directory() + " port=5432 user=postgres dbname=" + database;
+}
+
+std::string cluster::create_database(const std::string& name) {
+    session(dsn()).exec("CREATE DATABASE \"" + name + "\"");
+    session(dsn(name)).exec("CREATE EXTENSION pg_haul");
+    return dsn(name);
+}
+
+void cluster::start() {
+    script({"start"});
+}
+
+void cluster::stop(const std::string& mode) {
+    script({"stop", "-m", mode});
+}
+
+void cluster::restart(const std::string& mode) {
+    script({"restart", "-m", mode});
+}
+
+std::string cluster::log() const {
+    std::ifstream stream(server_directory() + "/log", std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::string cluster::program_directory() {
+    const char* chosen = std::getenv("PG_CONFIG");
+    const char* major = std::getenv("PG_MAJOR");
+    const std::string program = chosen ? chosen
+                                : major && *major
+                                    ? "/usr/lib/postgresql/" + std::string(major) + "/bin/pg_config"
+                                    : "pg_config";
+    std::string directory = run({program, "--bindir"});
+    directory.pop_back(); // newline
+    return directory;
+}
+
+} // namespace haul::test

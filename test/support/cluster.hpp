@@ -1,0 +1,57 @@
+#ifndef HAUL_TEST_CLUSTER_HPP
+#define HAUL_TEST_CLUSTER_HPP
+
+#include "support/process.hpp"
+#include "support/session.hpp"
+#include "support/temporary_directory.hpp"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace haul::test {
+
+struct cluster_options {
+    bool preload = true;                         ///< pg_haul in shared_preload_libraries
+    std::map<std::string, std::string> settings; ///< configuration parameters
+};
+
+/// A throw-away PostgreSQL server, running from the constructor on and destroyed with its files at the end of
+/// the object, or when the test is killed. When the current test has failed by then, the end of the server's
+/// log goes to standard error. Nothing is flushed to disk (fsync is off): the server may be killed at any
+/// time, the machine may not. Not thread-safe; every call throws std::runtime_error when it fails.
+class cluster {
+public:
+    explicit cluster(const cluster_options& options = {});
+    ~cluster();
+    cluster(const cluster&) = delete;
+    cluster& operator=(const cluster&) = delete;
+
+    /// Connection string of the superuser "postgres" for a database.
+    std::string dsn(const std::string& database = "postgres") const;
+
+    /// Makes a database with the extension in it and returns its dsn.
+    std::string create_database(const std::string& name = "haul_test");
+
+    void start();
+    /// Modes: "smart", "fast", or "immediate", which is a crash.
+    void stop(const std::string& mode = "fast");
+    void restart(const std::string& mode = "fast");
+
+    /// The server's log so far.
+    std::string log() const;
+
+    /// Directory of PostgreSQL's programs (psql, pg_dump, …).
+    static std::string program_directory();
+
+private:
+    std::string script(const std::vector<std::string>& arguments) const;
+    std::string server_directory() const { return (directory_.path() / "server").string(); }
+
+    temporary_directory directory_;
+    process guard_;
+};
+
+} // namespace haul::test
+
+#endif

@@ -1,0 +1,165 @@
+#include "config.hpp"
+
+#include "queue_spec.hpp"
+#include "yaml_entry.hpp"
+
+#include <cmath>
+#include <functional>
+#include <map>
+#include <utility>
+#include <yaml-cpp/yaml.h>
+
+namespace haul::program {
+
+namespace {
+
+/// One queue, as text in the syntax of flags, or as a mapping where the name has characters of that syntax.
+void read_queue(const yaml_entry& item, worker_options& worker) {
+    if (item.is_text())
+        return add_queues(worker, item.text());
+    queue_choice queue;
+    for (const auto& member : item.members()) {
+        if (member.key() == "name") {
+            queue.name = member.text();
+        } else if (member.key() == "weight") {
+            queue.weight = member.number(1e-6, 1e6);
+            worker.weighted = true;
+        } else {
+            member.fail("unknown key; a queue has name and weight");
+        }
+    }
+    add_queue(worker, std::move(queue));
+}
+
+void read_queues(const yaml_entry& queues, worker_options& worker) {
+    for (const auto& item : queues.is_list() ? queues.items() : std::vector<yaml_entry>{queues})
+        item.naming_place([&] { read_queue(item, worker); });
+}
+
+void read_exclude(const yaml_entry& exclude, worker_options& worker) {
+    for (const auto& item : exclude.items())
+        item.naming_place([&] { exclude_queue(worker, item.text()); });
+}
+
+termination read_termination(const yaml_entry& e) {
+    using mode = termination::mode;
+    if (e.is_boolean())
+        return {e.boolean() ? mode::wait_forever : mode::abandon, {}};
+    return {mode::limited, e.seconds(0)};
+}
+
+void read_handlers(const yaml_entry& handlers, settings& into) {
+    for (const auto& handler : handlers.members()) {
+        const auto how = handler.members();
+        if (how.size() != 1)
+            handler.fail("must have one key, its type: builtin, exec, sql or plugin");
+        const yaml_entry& type = how.front();
+        const auto words = type.key() == "exec" ? type.texts() : std::vector<std::string>{type.text()};
+        into.handlers.push_back(
+            type.naming_place([&] { return make_handler_spec(handler.key(), type.key(), words); }));
+    }
+}
+
+using reader = std::function<void(const yaml_entry&, settings&)>;
+
+const std::map<std::string, reader>& readers() {
+    static const std::map<std::string, reader> all = {
+        {"dsn", [](const yaml_entry& e, settings& s) { s.worker.dsn = e.text(); }},
+        {"identifier", [](const yaml_entry& e, settings& s) { s.worker.identifier = e.text(255); }},
+        {"namespace", [](const yaml_entry& e, settings& s) { s.worker.name_space = e.text(61); }},
+        {"queues", [](const yaml_entry& e, settings& s) { read_queues(e, s.worker); }},
+        {"exclude", [](const yaml_entry& e, settings& s) { read_exclude(e, s.worker); }},
+        {"min_priority",
+         [](const yaml_entry& e, settings& s) { s.worker.min_priority = e.integer(1, max_priority_limit); }},
+        {"max_priority",
+         [](const yaml_entry& e, settings& s) { s.worker.max_priority = e.integer(1, max_priority_limit); }},
+        {"min_threads",
+         [](const yaml_entry& e, settings& s) { s.worker.min_threads = e.integer(1, max_threads_limit); }},
+        {"max_threads",
+         [](const yaml_entry& e, settings& s) { s.worker.max_threads = e.integer(1, max_threads_limit); }},
+        {"max_thread_idletime",
+         [](const yaml_entry& e, settings& s) { s.worker.max_thread_idletime = e.seconds(0); }},
+        {"enable_listener", [](const yaml_entry& e, settings& s) { s.worker.enable_listener = e.boolean(); }},
+        {"polling_interval",
+         [](const yaml_entry& e, settings& s) { s.worker.polling_interval = e.seconds(); }},
+        {"polling_jitter",
+         [](const yaml_entry& e, settings& s) { s.worker.polling_jitter = e.number(0, 1); }},
+        {"heartbeat_interval",
+         [](const yaml_entry& e, settings& s) { s.worker.heartbeat_interval = e.seconds(); }},
+        {"set_db_connection_name",
+         [](const yaml_entry& e, settings& s) { s.worker.set_db_connection_name = e.boolean(); }},
+        {"wait_for_termination",
+         [](const yaml_entry& e, settings& s) { s.worker.wait_for_termination = read_termination(e); }},
+        {"log_file", [](const yaml_entry& e, settings& s) { s.worker.log.file = e.text(); }},
+        {"log_level",
+         [](const yaml_entry& e, settings& s) {
+             s.worker.log.level = e.naming_place([&] { return checked_log_level(e.text()); });
+         }},
+        {"log_size",
+         [](const yaml_entry& e, settings& s) { s.worker.log.size = e.integer(1024, 1LL << 40); }},
+        {"log_count", [](const yaml_entry& e, settings& s) { s.worker.log.count = e.integer(1, 1000); }},
+        {"quiet", [](const yaml_entry& e, settings& s) { s.worker.log.quiet = e.boolean(); }},
+        {"handlers", [](const yaml_entry& e, settings& s) { read_handlers(e, s); }},
+    };
+    return all;
+}
+
+std::string known_keys() {
+    std::string list;
+    for (const auto& [key, read] : readers())
+        list += (list.empty() ? "" : ", ") + key;
+    return list;
+}
+
+YAML::Node load(const std::string& file) {
+    try {
+        return YAML::LoadFile(file);
+    } catch (const YAML::BadFile&) {
+        throw usage_error{"cannot read the configuration file " + file};
+    } catch (const YAML::Exception& e) {
+        throw usage_error{yaml_place(file, e.mark) + ": " + e.msg};
+    }
+}
+
+} // namespace
+
+void read_config(const std::string& file, settings& into) {
+    const YAML::Node document = load(file);
+    const yaml_entry root{file, "", "", document, document};
+    if (!root.is_mapping())
+        throw usage_error{file + ": must have the root key \"haul\""};
+    for (const auto& top : root.members()) {
+        if (top.key() != "haul")
+            top.fail("unknown key; everything stands under the root key \"haul\"");
+        for (const auto& member : top.members()) {
+            const auto found = readers().find(member.key());
+            if (found == readers().end())
+                member.fail("unknown key; keys are " + known_keys());
+            found->second(member, into);
+        }
+    }
+}
+
+void check(const settings& settings) {
+    const auto& worker = settings.worker;
+    if (worker.min_priority > worker.max_priority)
+        throw usage_error{"min_priority (" + std::to_string(worker.min_priority) +
+                          ") is above max_priority (" + std::to_string(worker.max_priority) + ")"};
+    if (worker.min_threads > worker.max_threads)
+        throw usage_error{"min_threads (" + std::to_string(worker.min_threads) + ") is above max_threads (" +
+                          std::to_string(worker.max_threads) + ")"};
+}
+
+std::string checked_log_level(const std::string& name) {
+    for (const char* level : {"trace", "debug", "info", "warning", "error", "off"}) {
+        if (name == level)
+            return name;
+    }
+    throw error{"unknown log level \"" + name + "\": levels are trace, debug, info, warning, error, off"};
+}
+
+std::chrono::milliseconds seconds_to_ms(double seconds) {
+    return std::chrono::milliseconds{std::llround(seconds * 1000)};
+}
+
+} // namespace haul::program

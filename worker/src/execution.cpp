@@ -1,0 +1,108 @@
+#include "execution.hpp"
+
+#include "protocol.hpp"
+#include "text.hpp"
+
+#include <algorithm>
+
+namespace haul::core {
+
+namespace column = protocol::column;
+
+execution::execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports,
+                     spdlog::logger& log)
+    : job_{what},
+      cancellation_{cancelled},
+      db_{db},
+      reports_{reports},
+      log_{log} {
+    // A timeout of years would overflow the clock, and means none.
+    constexpr std::chrono::hours longest{24 * 365};
+    if (!job_.is_null(column::timeout))
+        deadline_ = std::chrono::steady_clock::now() + std::min<std::chrono::microseconds>(timeout(), longest);
+}
+
+std::string_view execution::kind() const noexcept { return job_.value(column::kind); }
+std::string_view execution::queue() const noexcept { return job_.value(column::queue); }
+std::string_view execution::args_text() const noexcept { return read_jsonb(job_.value(column::args)); }
+std::string_view execution::last_error() const noexcept { return job_.value(column::last_error); }
+int execution::priority() const noexcept { return read_int16(job_.value(column::priority)); }
+int execution::attempt() const noexcept { return read_int32(job_.value(column::attempt)); }
+int execution::max_attempts() const noexcept { return read_int32(job_.value(column::max_attempts)); }
+
+const nlohmann::json& execution::args() const {
+    if (!args_)
+        args_ = nlohmann::json::parse(args_text());
+    return *args_;
+}
+
+std::chrono::system_clock::time_point execution::run_at() const noexcept {
+    return read_timestamp(job_.value(column::run_at));
+}
+
+std::chrono::system_clock::time_point execution::enqueued_at() const noexcept {
+    return read_timestamp(job_.value(column::enqueued_at));
+}
+
+std::optional<std::chrono::system_clock::time_point> execution::interrupted_at() const noexcept {
+    if (job_.is_null(column::interrupted_at))
+        return std::nullopt;
+    return read_timestamp(job_.value(column::interrupted_at));
+}
+
+std::chrono::microseconds execution::timeout() const noexcept { return read_interval(job_.value(column::timeout)); }
+
+bool execution::discard_on_timeout() const noexcept { return job_.value(column::on_timeout) == "discard"; }
+
+bool execution::cancelled() const noexcept {
+    const bool stop = cancellation_.requested() || (deadline_ && std::chrono::steady_clock::now() >= *deadline_);
+    if (stop)
+        told_.store(true, std::memory_order_relaxed);
+    return stop;
+}
+
+bool execution::wait_for(std::chrono::milliseconds duration) const {
+    const auto now = std::chrono::steady_clock::now();
+    // Longer than anybody waits, and short enough for the clock not to overflow.
+    auto until = now + std::min<std::chrono::milliseconds>(duration, std::chrono::hours{24 * 365});
+    if (deadline_)
+        until = std::min(until, *deadline_);
+    cancellation_.raised().wait_until(until);
+    return !cancelled();
+}
+
+void execution::progress(const nlohmann::json& value) const { reports_.progress(job_, value.dump()); }
+
+void execution::log(log_level level, std::string_view message) const {
+    constexpr spdlog::level::level_enum levels[] = {spdlog::level::trace, spdlog::level::debug, spdlog::level::info,
+                                                    spdlog::level::warn, spdlog::level::err};
+    const auto chosen = levels[static_cast<std::size_t>(level)];
+    if (log_.should_log(chosen))
+        log_.log(chosen, "event=handler job={} kind={} attempt={} message={}", id(), log_value(kind()), attempt(),
+                 log_value(message));
+}
+
+std::string execution::to_json() const {
+    // The arguments are put in as they are: numbers keep all their digits.
+    nlohmann::json rest{
+        {"id", id()},
+        {"kind", kind()},
+        {"queue", queue()},
+        {"priority", priority()},
+        {"attempt", attempt()},
+        {"max_attempts", max_attempts()},
+        {"run_at", in_utc(run_at())},
+        {"enqueued_at", in_utc(enqueued_at())},
+        {"interrupted_at", nullptr},
+        {"last_error", nullptr},
+    };
+    if (const auto at = interrupted_at())
+        rest["interrupted_at"] = in_utc(*at);
+    if (!job_.is_null(column::last_error))
+        rest["last_error"] = last_error();
+    std::string text = rest.dump();
+    text.insert(text.size() - 1, ",\"args\":" + std::string{args_text()});
+    return text;
+}
+
+} // namespace haul::core

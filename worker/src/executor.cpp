@@ -1,0 +1,154 @@
+#include "executor.hpp"
+
+#include "haul/error.hpp"
+#include "protocol.hpp"
+#include "text.hpp"
+
+namespace haul::core {
+
+namespace {
+
+/// The pause before a job that lost its connection is tried again.
+constexpr std::chrono::milliseconds after_lost_connection{1000};
+
+ending widened(outcome&& how) {
+    return std::visit([](auto&& one) -> ending { return std::forward<decltype(one)>(one); }, std::move(how));
+}
+
+std::string message_of(std::exception_ptr thrown) {
+    try {
+        throw_translated(std::move(thrown));
+    } catch (const std::exception& failure) {
+        return failure.what();
+    } catch (...) {
+        return "the handler threw something that is not a std::exception";
+    }
+}
+
+constexpr const char* name_of[] = {"completed", "failed",   "failed_for_good", "discarded",
+                                   "cancelled", "snoozed", "interrupted",     "settled"};
+
+std::string text_of(const ending& how) {
+    if (const auto* again = std::get_if<retry>(&how))
+        return again->error;
+    if (const auto* failure = std::get_if<fail_for_good>(&how))
+        return failure->error;
+    if (const auto* reason = std::get_if<discard>(&how))
+        return reason->reason;
+    if (const auto* reason = std::get_if<cancel>(&how))
+        return reason->reason;
+    return {};
+}
+
+} // namespace
+
+executor::executor(const registry& handlers, report_sink& reports, thread_connection db, spdlog::logger& log)
+    : handlers_{handlers},
+      reports_{reports},
+      db_{std::move(db)},
+      log_{log} {}
+
+void executor::run(job& what) noexcept {
+    cancellation_.begin();
+    db_.begin_job();
+    ending how;
+    try {
+        if (what.must_confirm_start() && !reports_.confirm_start(what))
+            how = settled{};
+        else
+            how = execute(what);
+    } catch (const std::exception& failure) {
+        how = retry{failure.what()};
+    }
+    log_ending(what, how);
+    reports_.report(what, std::move(how));
+}
+
+void executor::log_ending(const job& what, const ending& how) const {
+    const bool good = std::holds_alternative<completed>(how) || std::holds_alternative<settled>(how);
+    const auto level = good ? spdlog::level::debug : spdlog::level::info;
+    if (!log_.should_log(level))
+        return;
+    const auto text = text_of(how);
+    log_.log(level, "event={} job={} kind={} attempt={}{}", name_of[how.index()], what.id(),
+             log_value(what.value(protocol::column::kind)), read_int32(what.value(protocol::column::attempt)),
+             text.empty() ? "" : " message=" + log_value(text));
+}
+
+ending executor::execute(job& what) {
+    const execution context{what, cancellation_, db_, reports_, log_};
+    if (log_.should_log(spdlog::level::debug))
+        log_.debug("event=begin job={} kind={} queue={} attempt={}", context.id(), log_value(context.kind()),
+                   log_value(context.queue()), context.attempt());
+
+    ending how = call(context);
+    const auto* done = std::get_if<completed>(&how);
+    if (done && db_.in_transaction())
+        how = complete_within_transaction(what, *done);
+    else
+        db_.rollback();
+
+    // Whatever the handler made of it: it was the connection.
+    if (db_.lost() && !std::holds_alternative<interrupted>(how)) {
+        log_.warn("event=job_connection_lost job={} kind={}", context.id(), log_value(context.kind()));
+        return snooze{after_lost_connection};
+    }
+    return how;
+}
+
+ending executor::call(const execution& context) {
+    const handler* function = handlers_.find(context.kind());
+    if (!function)
+        return retry{"the worker has no handler for this kind"};
+    ending how;
+    bool failed = false;
+    try {
+        how = widened((*function)(context));
+    } catch (completed& done) {
+        how = std::move(done);
+    } catch (retry& again) {
+        how = std::move(again);
+    } catch (fail_for_good& failure) {
+        how = std::move(failure);
+    } catch (discard& reason) {
+        how = std::move(reason);
+    } catch (cancel& reason) {
+        how = std::move(reason);
+    } catch (snooze& delay) {
+        how = delay;
+    } catch (...) {
+        failed = true;
+        how = retry{message_of(std::current_exception())};
+    }
+    if (context.told() && (failed || std::holds_alternative<completed>(how)))
+        return stopped(context);
+    return how;
+}
+
+ending executor::stopped(const execution& context) const {
+    if (context.killed())
+        return interrupted{};
+    const std::string message = "timed out after " + in_seconds(context.timeout());
+    if (context.discard_on_timeout())
+        return discard{message};
+    return retry{message};
+}
+
+ending executor::complete_within_transaction(const job& what, const completed& how) {
+    try {
+        const auto result = how.result.empty() ? std::nullopt : std::optional{how.result};
+        db_.execute("SELECT haul.complete($1, ARRAY[$2::bigint], ARRAY[$3::integer],"
+                    " CASE WHEN $4::jsonb IS NOT NULL THEN ARRAY[$4::jsonb] END, strict => true)",
+                    {std::to_string(what.worker_id()), std::to_string(what.id()), std::to_string(what.claim()), result});
+        db_.commit();
+    } catch (const not_owned&) {
+        db_.rollback();
+        log_.warn("event=not_owned job={} call=complete effects=rolled_back", what.id());
+    } catch (const error& failure) {
+        db_.rollback();
+        return retry{failure.what()};
+    }
+    return settled{};
+}
+
+} // namespace haul::core

@@ -1,0 +1,39 @@
+#ifndef HAUL_WORKER_EXECUTOR_HPP
+#define HAUL_WORKER_EXECUTOR_HPP
+
+#include "cancellation.hpp"
+#include "ending.hpp"
+#include "execution.hpp"
+#include "registry.hpp"
+#include "report_sink.hpp"
+
+namespace haul::core {
+
+/// Runs jobs on one thread, one after another, and hands their endings on. Not thread-safe, except for
+/// cancelling().
+class executor {
+public:
+    executor(const registry& handlers, report_sink& reports, thread_connection db, spdlog::logger& log);
+
+    /// Runs a job to its end. Never throws.
+    void run(job& what) noexcept;
+
+    cancellation& cancelling() noexcept { return cancellation_; }
+
+private:
+    ending execute(job& what);
+    ending call(const execution& context);
+    ending stopped(const execution& context) const;
+    ending complete_within_transaction(const job& what, const completed& how);
+    void log_ending(const job& what, const ending& how) const;
+
+    const registry& handlers_;
+    report_sink& reports_;
+    thread_connection db_;
+    spdlog::logger& log_;
+    cancellation cancellation_;
+};
+
+} // namespace haul::core
+
+#endif

@@ -1,0 +1,102 @@
+#ifndef HAUL_WORKER_FETCHER_HPP
+#define HAUL_WORKER_FETCHER_HPP
+
+#include "buffer.hpp"
+#include "drain.hpp"
+#include "event.hpp"
+#include "fetch_schedule.hpp"
+#include "membership.hpp"
+#include "pause.hpp"
+#include "pool.hpp"
+#include "prefetch.hpp"
+#include "reporter.hpp"
+#include "subscription.hpp"
+
+#include <atomic>
+#include <functional>
+#include <optional>
+
+namespace haul::core {
+
+/// The main loop of the worker, on the connection that fetches: the worker's row and its heartbeats, checkouts when
+/// there may be jobs and there is room for them, reconnecting, and the end. stop() and kill() are thread-safe.
+class fetcher {
+public:
+    using connect_function = std::function<session()>;
+
+    /// What the loop works with. All of it outlives the fetcher.
+    struct surroundings {
+        in_flight& jobs;
+        buffer& ahead;
+        pool& threads;
+        reporter& reports;
+        event& wake; ///< set by the others when the loop should look around
+        spdlog::logger& log;
+    };
+
+    fetcher(const worker_options& options, const std::string& name, const subscription& jobs, bool may_abandon,
+            connect_function connect, const surroundings& around);
+
+    /// Connects for the first time, and registers. Throws haul::error.
+    void enter();
+    /// Works until the worker has ended.
+    void run() noexcept;
+
+    void stop() noexcept;
+    void kill(cancellation::level how) noexcept;
+
+    /// After run(): jobs were left running, because they did not end in time.
+    bool abandoned() const noexcept { return abandoned_; }
+
+private:
+    enum class phase { working, draining, ended };
+
+    void step();
+    void wait();
+    void sooner(steady_time time);
+
+    void connect();
+    void reconnect();
+    void lost(const char* message);
+    void reenter();
+    void heartbeat();
+    void read_notifications();
+
+    void fetch();
+    void check_out(std::size_t room, const buffer::level& before);
+    bool backlogged() const;
+    bool quiet(const buffer::level& level) const;
+    void give_back_if_stalled(const buffer::level& level);
+    void release(const std::vector<job*>& unstarted);
+
+    void begin_drain(const char* reason);
+    void continue_drain();
+    void end();
+
+    const worker_options& options_;
+    const subscription& subscription_;
+    connect_function connect_;
+    surroundings around_;
+    membership member_;
+    fetch_schedule schedule_;
+    prefetch prefetch_;
+    reconnect_pause pause_;
+    drain drain_;
+
+    std::optional<session> session_;
+    steady_time reconnect_at_{};
+    std::uint64_t deliver_first_ = 0; // reports that must be delivered before anything is fetched
+    phase phase_ = phase::working;
+    std::optional<steady_time> exit_at_;
+    std::optional<steady_time> wake_at_;
+    std::uint64_t started_ = 0; // jobs that threads had taken at progress_at_
+    steady_time progress_at_{};
+    bool abandoned_ = false;
+
+    std::atomic<bool> stop_requested_{false};
+    std::atomic<cancellation::level> kill_requested_{cancellation::level::none};
+};
+
+} // namespace haul::core
+
+#endif

@@ -1,0 +1,66 @@
+#include "handlers/handlers.hpp"
+
+#include "haul/error.hpp"
+#include "haul/pqxx_compat.hpp"
+
+#include <memory>
+#include <mutex>
+
+namespace haul::core {
+
+namespace {
+
+/// A function of the database, looked up when it is first called.
+class database_function {
+public:
+    explicit database_function(const std::string& name) : name_{name} {
+        const auto dot = name.find('.');
+        if (dot == std::string::npos || dot == 0 || dot + 1 == name.size())
+            throw error{"an sql handler is named schema.function, not \"" + name + "\""};
+        schema_ = name.substr(0, dot);
+        function_ = name.substr(dot + 1);
+    }
+
+    outcome run(const job_context& job) {
+        auto& transaction = job.transaction();
+        const auto rows =
+            compat::exec(transaction, "SELECT " + call(transaction) + "($1::jsonb)::text", job.args_text());
+        if (rows.size() != 1 || rows[0][0].is_null())
+            return completed{};
+        return completed::with_text(rows[0][0].as<std::string>()); // of a function that returns void: empty
+    }
+
+private:
+    // The function's name as SQL.
+    std::string call(pqxx::transaction_base& transaction) {
+        const std::lock_guard lock{mutex_};
+        if (!call_.empty())
+            return call_;
+        const auto rows = compat::exec(transaction,
+                                       "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
+                                       " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
+                                       " 'void'::pg_catalog.regtype) AND NOT p.proretset"
+                                       " FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regprocedure("
+                                       "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text))",
+                                       schema_, function_);
+        if (rows.empty())
+            throw error{"there is no function " + name_ + "(jsonb)"};
+        if (!rows[0][1].as<bool>())
+            throw error{"function " + name_ + "(jsonb) must return jsonb, json or void"};
+        return call_ = rows[0][0].as<std::string>();
+    }
+
+    std::string name_;
+    std::string schema_;
+    std::string function_;
+    std::mutex mutex_;
+    std::string call_;
+};
+
+} // namespace
+
+handler make_sql_handler(const std::string& name) {
+    return [function = std::make_shared<database_function>(name)](const job_context& job) { return function->run(job); };
+}
+
+} // namespace haul::core

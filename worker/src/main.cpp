@@ -1,0 +1,57 @@
+#include "command_line.hpp"
+#include "info.hpp"
+
+#include "haul/worker.hpp"
+
+#include <iostream>
+
+namespace program = haul::program;
+
+namespace {
+
+constexpr int exit_failure = 1;
+constexpr int exit_usage = 2;
+
+int run(const program::settings& settings) {
+    haul::worker worker{settings.worker};
+    for (const auto& spec : settings.handlers)
+        worker.add(spec);
+    return worker.run();
+}
+
+int execute(const program::command& command) {
+    switch (command.what) {
+    case program::command::verb::print:
+        std::cout << command.text;
+        return 0;
+    case program::command::verb::run:
+        return run(command.settings);
+    case program::command::verb::info:
+        return program::print_info(command.settings.worker.dsn);
+    }
+    return exit_failure;
+}
+
+int report(const haul::error& error, int status) {
+    std::cerr << "haul: " << error.what() << '\n';
+    if (!error.detail().empty())
+        std::cerr << "detail: " << error.detail() << '\n';
+    if (!error.hint().empty())
+        std::cerr << "hint: " << error.hint() << '\n';
+    return status;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return execute(program::parse_command_line({argv + 1, argv + argc}));
+    } catch (const program::usage_error& e) {
+        return report(e, exit_usage);
+    } catch (const haul::error& e) {
+        return report(e, exit_failure);
+    } catch (const std::exception& e) {
+        std::cerr << "haul: " << e.what() << '\n';
+        return exit_failure;
+    }
+}

@@ -1,0 +1,64 @@
+#ifndef HAUL_WORKER_POOL_HPP
+#define HAUL_WORKER_POOL_HPP
+
+#include "buffer.hpp"
+#include "executor.hpp"
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace haul::core {
+
+/// The threads that run jobs: as many as there is work for, between a least and a most number. Thread-safe.
+class pool {
+public:
+    struct limits {
+        std::size_t least;
+        std::size_t most;
+        std::chrono::milliseconds idle; ///< a thread above the least number ends after this time without a job
+    };
+    using executor_factory = std::function<std::unique_ptr<executor>()>;
+
+    /// `ended` is set whenever a thread ends.
+    pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended);
+    /// Closes the buffer and waits for all threads.
+    ~pool();
+    pool(const pool&) = delete;
+    pool& operator=(const pool&) = delete;
+
+    /// Starts threads for the jobs in the buffer.
+    void adapt();
+    /// Tells every handler that runs to stop.
+    void cancel(cancellation::level how);
+    /// How many threads there are.
+    std::size_t size() const;
+    /// Waits for all threads. The buffer must be closed.
+    void join();
+
+private:
+    struct member {
+        std::unique_ptr<executor> runs;
+        std::thread thread;
+        bool ended = false;
+    };
+    void start_one();
+    void reap();
+    void run(member& self) noexcept;
+    bool may_end();
+
+    buffer& jobs_;
+    limits bounds_;
+    executor_factory make_executor_;
+    event& ended_;
+    mutable std::mutex mutex_;
+    std::list<member> members_;
+    std::size_t size_ = 0;
+    bool joining_ = false;
+};
+
+} // namespace haul::core
+
+#endif

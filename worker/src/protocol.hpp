@@ -1,0 +1,52 @@
+#ifndef HAUL_WORKER_PROTOCOL_HPP
+#define HAUL_WORKER_PROTOCOL_HPP
+
+#include "batch.hpp"
+#include "session.hpp"
+
+#include <optional>
+#include <string>
+
+/// The functions of schema haul that a worker calls. Each may throw what session::query() throws.
+namespace haul::core::protocol {
+
+/// Columns of checkout().
+namespace column {
+enum : int {
+    id,
+    claim,
+    queue,
+    kind,
+    args,
+    priority,
+    attempt,
+    max_attempts,
+    run_at,
+    enqueued_at,
+    timeout,
+    on_timeout,
+    interrupted_at,
+    last_error,
+    confirm_start,
+};
+}
+
+std::int64_t register_worker(session& db, const std::string& name, const std::string& options);
+result checkout(session& db, std::int64_t worker, int max_jobs);
+/// Returns false when the worker is not registered any more.
+bool heartbeat(session& db, std::int64_t worker, int busy, bool draining);
+/// What maintenance did, as JSON.
+std::string maintain(session& db);
+std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker);
+/// Returns how many jobs were given back.
+std::int64_t reconcile(session& db, std::int64_t worker, const claims& held);
+/// Each of these returns the ids that were not owned any more.
+std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& jobs);
+std::vector<std::int64_t> release(session& db, std::int64_t worker, const claims& jobs, bool started);
+void unregister_worker(session& db, std::int64_t worker);
+/// Returns whether the job was owned.
+bool progress(session& db, std::int64_t worker, std::int64_t id, std::int32_t claim, const std::string& value);
+
+} // namespace haul::core::protocol
+
+#endif

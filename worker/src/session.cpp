@@ -1,0 +1,202 @@
+#include "session.hpp"
+
+#include "haul/connection.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <poll.h>
+
+namespace haul::core {
+
+namespace {
+
+std::string trimmed(const char* text) {
+    std::string value = text ? text : "";
+    while (!value.empty() && (value.back() == '\n' || value.back() == ' '))
+        value.pop_back();
+    return value;
+}
+
+// Longest time to connect, by the parameter connect_timeout, which libpq applies to each host but, in a connect that
+// does not block, leaves to us.
+std::optional<std::chrono::seconds> connect_timeout(PGconn* connection) {
+    struct closer {
+        void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
+    };
+    const std::unique_ptr<PQconninfoOption, closer> options{PQconninfo(connection)};
+    int seconds = 0;
+    std::size_t hosts = 1;
+    for (const auto* option = options.get(); option && option->keyword; ++option) {
+        const std::string_view keyword = option->keyword;
+        if (!option->val)
+            continue;
+        const std::string_view value = option->val;
+        if (keyword == "connect_timeout")
+            seconds = std::atoi(option->val);
+        else if (keyword == "host" || keyword == "hostaddr")
+            hosts = std::max<std::size_t>(hosts, 1 + static_cast<std::size_t>(std::count(value.begin(), value.end(), ',')));
+    }
+    if (seconds <= 0)
+        return std::nullopt;
+    return std::chrono::seconds{seconds} * hosts;
+}
+
+} // namespace
+
+parameters& parameters::add_null(oid type) {
+    types_.push_back(type);
+    values_.push_back(nullptr);
+    lengths_.push_back(0);
+    formats_.push_back(1);
+    return *this;
+}
+
+parameters& parameters::own(oid type, std::string value) {
+    owned_.push_back(std::move(value));
+    types_.push_back(type);
+    values_.push_back(owned_.back().data());
+    lengths_.push_back(static_cast<int>(owned_.back().size()));
+    formats_.push_back(1);
+    return *this;
+}
+
+parameters& parameters::add_boolean(bool value) { return own(type::boolean, std::string(1, value ? '\1' : '\0')); }
+
+parameters& parameters::add_int32(std::int32_t value) {
+    std::string bytes;
+    write_int32(bytes, value);
+    return own(type::int4, std::move(bytes));
+}
+
+parameters& parameters::add_int64(std::int64_t value) {
+    std::string bytes;
+    write_int64(bytes, value);
+    return own(type::int8, std::move(bytes));
+}
+
+parameters& parameters::add_text(std::string_view value) { return own(type::text, std::string{value}); }
+
+parameters& parameters::add_jsonb(std::string_view value) { return own(type::jsonb, '\1' + std::string{value}); }
+
+parameters& parameters::add_interval(std::chrono::microseconds value) {
+    std::string bytes;
+    write_interval(bytes, value);
+    return own(type::interval, std::move(bytes));
+}
+
+parameters& parameters::add_array(oid type, array_builder& value) {
+    const auto bytes = value.bytes();
+    types_.push_back(type);
+    values_.push_back(bytes.data());
+    lengths_.push_back(static_cast<int>(bytes.size()));
+    formats_.push_back(1);
+    return *this;
+}
+
+session::session(const std::string& dsn, const std::string& application_name, const event& interrupt, bool prepare)
+    : interrupt_{interrupt},
+      prepare_{prepare} {
+    connect(connection_string(dsn, application_name));
+    PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+    // The environment can ask for another encoding, but texts are UTF-8 here.
+    if (std::string_view{PQparameterStatus(connection_.get(), "client_encoding")} != "UTF8")
+        execute("SET client_encoding = 'UTF8'");
+}
+
+void session::connect(const std::string& dsn) {
+    connection_.reset(PQconnectStart(dsn.c_str()));
+    if (!connection_)
+        throw std::bad_alloc{};
+    std::optional<steady_time> deadline;
+    if (const auto timeout = connect_timeout(connection_.get()))
+        deadline = std::chrono::steady_clock::now() + *timeout;
+
+    auto state = PQstatus(connection_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    while (state != PGRES_POLLING_OK) {
+        if (state == PGRES_POLLING_FAILED)
+            throw connection_error{trimmed(PQerrorMessage(connection_.get())), "08001"};
+        wait(state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
+        if (deadline && std::chrono::steady_clock::now() >= *deadline)
+            throw connection_error{"timeout expired while connecting to the database", "08001"};
+        state = PQconnectPoll(connection_.get());
+    }
+    if (PQsetnonblocking(connection_.get(), 1) != 0)
+        throw connection_error{trimmed(PQerrorMessage(connection_.get())), "08006"};
+}
+
+void session::wait(short wanted, std::optional<steady_time> until) {
+    wait_for(socket(), wanted, interrupt_, until);
+    if (interrupt_.is_set())
+        throw interrupted_error{"interrupted while waiting for the database"};
+}
+
+void session::fail(const PGresult* raw) {
+    const char* state = raw ? PQresultErrorField(raw, PG_DIAG_SQLSTATE) : nullptr;
+    const bool lost = PQstatus(connection_.get()) == CONNECTION_BAD;
+    const std::string text = trimmed(raw ? PQresultErrorMessage(raw) : PQerrorMessage(connection_.get()));
+    if (lost || !state)
+        throw connection_error{text.empty() ? "connection to the database is lost" : text, state ? state : "08006"};
+    throw_error(text, state);
+}
+
+PGresult* session::next_result() {
+    for (;;) {
+        const int left = PQflush(connection_.get());
+        if (left < 0)
+            fail(nullptr);
+        if (left == 0 && !PQisBusy(connection_.get()))
+            return PQgetResult(connection_.get());
+        wait(static_cast<short>(left > 0 ? POLLIN | POLLOUT : POLLIN));
+        if (!PQconsumeInput(connection_.get()))
+            fail(nullptr);
+    }
+}
+
+// Rows arrive before the transaction commits: only when nothing more comes is the statement done.
+result session::finish(int sent) {
+    if (!sent)
+        fail(nullptr);
+    result rows{nullptr};
+    result refusal{nullptr};
+    while (PGresult* raw = next_result()) {
+        const auto status = PQresultStatus(raw);
+        (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ? rows : refusal) = result{raw};
+    }
+    if (refusal.raw())
+        fail(refusal.raw());
+    if (!rows.raw())
+        fail(nullptr);
+    return rows;
+}
+
+void session::prepare(const statement& what, const parameters& values) {
+    if (prepared_.count(what.name))
+        return;
+    finish(PQsendPrepare(connection_.get(), what.name, what.sql, static_cast<int>(values.types_.size()),
+                         values.types_.data()));
+    prepared_.insert(what.name);
+}
+
+result session::query(const statement& what, const parameters& values) {
+    const auto count = static_cast<int>(values.types_.size());
+    if (!prepare_)
+        return finish(PQsendQueryParams(connection_.get(), what.sql, count, values.types_.data(), values.values_.data(),
+                                        values.lengths_.data(), values.formats_.data(), 1));
+    prepare(what, values);
+    return finish(PQsendQueryPrepared(connection_.get(), what.name, count, values.values_.data(),
+                                      values.lengths_.data(), values.formats_.data(), 1));
+}
+
+void session::execute(const char* sql) { finish(PQsendQuery(connection_.get(), sql)); }
+
+void session::read_notifications(std::vector<std::string>& payloads) {
+    if (!PQconsumeInput(connection_.get()))
+        fail(nullptr);
+    struct closer {
+        void operator()(PGnotify* notification) const noexcept { PQfreemem(notification); }
+    };
+    while (const auto notification = std::unique_ptr<PGnotify, closer>{PQnotifies(connection_.get())})
+        payloads.emplace_back(notification->extra);
+}
+
+} // namespace haul::core

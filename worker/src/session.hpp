@@ -1,0 +1,120 @@
+#ifndef HAUL_WORKER_SESSION_HPP
+#define HAUL_WORKER_SESSION_HPP
+
+#include "binary.hpp"
+#include "event.hpp"
+#include "haul/error.hpp"
+
+#include <deque>
+#include <libpq-fe.h>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace haul::core {
+
+/// A wait was given up because the worker ends by force.
+class interrupted_error : public error {
+    using error::error;
+};
+
+/// Rows of a query, in binary format. Immutable, so any thread may read it.
+class result {
+public:
+    explicit result(PGresult* raw) : raw_{raw} {}
+
+    int rows() const noexcept { return PQntuples(raw_.get()); }
+    bool is_null(int row, int column) const noexcept { return PQgetisnull(raw_.get(), row, column) != 0; }
+    std::string_view operator()(int row, int column) const noexcept {
+        return {PQgetvalue(raw_.get(), row, column), static_cast<std::size_t>(PQgetlength(raw_.get(), row, column))};
+    }
+    bool boolean(int row, int column) const noexcept {
+        return !is_null(row, column) && (*this)(row, column)[0] != '\0';
+    }
+    const PGresult* raw() const noexcept { return raw_.get(); }
+
+private:
+    struct closer {
+        void operator()(PGresult* result) const noexcept { PQclear(result); }
+    };
+    std::unique_ptr<PGresult, closer> raw_;
+};
+
+/// A statement with a name: prepared once in each session that uses it.
+struct statement {
+    const char* name;
+    const char* sql;
+};
+
+/// Values for $1, $2, …, in binary format.
+class parameters {
+public:
+    parameters& add_null(oid type);
+    parameters& add_boolean(bool value);
+    parameters& add_int32(std::int32_t value);
+    parameters& add_int64(std::int64_t value);
+    parameters& add_text(std::string_view value);
+    parameters& add_jsonb(std::string_view value);
+    parameters& add_interval(std::chrono::microseconds value);
+    /// The array must stay unchanged until the query is done.
+    parameters& add_array(oid type, array_builder& value);
+
+private:
+    friend class session;
+    parameters& own(oid type, std::string value);
+
+    std::deque<std::string> owned_; // a deque does not move its elements
+    std::vector<oid> types_;
+    std::vector<const char*> values_;
+    std::vector<int> lengths_;
+    std::vector<int> formats_;
+};
+
+/// A connection of libpq: every wait is a poll() on its socket and on an event, so it can always be given up, and
+/// rows arrive without a copy. It never reconnects. Not thread-safe.
+class session {
+public:
+    /// `interrupt` must outlive the session; once it is set every wait ends with interrupted_error. Without
+    /// `prepare`, statements are sent whole each time, as a pooler in transaction mode needs it.
+    /// Throws connection_error.
+    session(const std::string& dsn, const std::string& application_name, const event& interrupt,
+            bool prepare = true);
+
+    /// Runs a statement and waits for its rows. Throws connection_error when the connection is lost (whether the
+    /// statement took effect is unknown then), and other haul::errors as the server says.
+    result query(const statement& what, const parameters& values = {});
+
+    /// Runs SQL without parameters, whose rows do not matter.
+    void execute(const char* sql);
+
+    int socket() const noexcept { return PQsocket(connection_.get()); }
+
+    /// Reads what has arrived, without blocking, and appends the payloads of notifications. Throws connection_error
+    /// when the connection is dead.
+    void read_notifications(std::vector<std::string>& payloads);
+
+    /// Process id of the backend.
+    int backend_pid() const noexcept { return PQbackendPID(connection_.get()); }
+
+private:
+    void connect(const std::string& dsn);
+    void prepare(const statement& what, const parameters& values);
+    PGresult* next_result();
+    result finish(int sent);
+    void wait(short wanted, std::optional<steady_time> until = {});
+    [[noreturn]] void fail(const PGresult* raw);
+
+    struct closer {
+        void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
+    };
+    const event& interrupt_;
+    bool prepare_;
+    std::unique_ptr<PGconn, closer> connection_;
+    std::set<std::string_view> prepared_;
+};
+
+} // namespace haul::core
+
+#endif

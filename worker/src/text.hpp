@@ -1,0 +1,27 @@
+#ifndef HAUL_WORKER_TEXT_HPP
+#define HAUL_WORKER_TEXT_HPP
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace haul::core {
+
+/// What the server takes as text: bytes that are not UTF-8, and NULs, become U+FFFD.
+std::string to_utf8(std::string_view bytes);
+
+/// For a log line key=value: in double quotes, with quotes and control characters escaped, when it has to be.
+std::string log_value(std::string_view value);
+
+/// "1.5 s"
+std::string in_seconds(std::chrono::microseconds duration);
+
+/// "2026-01-31T12:00:00.000000Z"
+std::string in_utc(std::chrono::system_clock::time_point time);
+
+/// The end of the text, at most so many bytes, from the start of a line if there is one.
+std::string_view tail(std::string_view text, std::size_t most);
+
+} // namespace haul::core
+
+#endif

@@ -1,0 +1,47 @@
+#ifndef HAUL_WORKER_THREAD_CONNECTION_HPP
+#define HAUL_WORKER_THREAD_CONNECTION_HPP
+
+#include "haul/connection.hpp"
+
+#include <memory>
+#include <optional>
+#include <pqxx/pqxx>
+#include <string>
+#include <vector>
+
+namespace haul::core {
+
+/// The connection of one thread for the transactions of its handlers: made when a handler first asks for one, kept
+/// for the next job, replaced when it was lost. Not thread-safe.
+class thread_connection {
+public:
+    thread_connection(std::string dsn, std::string application_name)
+        : dsn_{std::move(dsn)},
+          application_name_{std::move(application_name)} {}
+
+    /// The transaction of the current job, begun at the first call. Throws connection_error.
+    pqxx::transaction_base& transaction();
+
+    /// Runs a statement in it. Throws haul::error.
+    void execute(const std::string& sql, const std::vector<std::optional<std::string>>& params);
+
+    bool in_transaction() const noexcept { return transaction_ != nullptr; }
+    /// Throws haul::error; a connection that was lost meanwhile leaves open whether the commit took effect.
+    void commit();
+    /// Ends the current job's transaction, if it has one, without effect.
+    void rollback() noexcept;
+    /// Whether the connection could not be made, or was lost, since the current job began.
+    bool lost() const noexcept { return lost_; }
+    void begin_job() noexcept { lost_ = false; }
+
+private:
+    std::string dsn_;
+    std::string application_name_;
+    std::optional<connection> connection_;
+    std::unique_ptr<pqxx::work> transaction_;
+    bool lost_ = false;
+};
+
+} // namespace haul::core
+
+#endif
