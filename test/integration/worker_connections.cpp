@@ -13,9 +13,10 @@ protected:
         session own{dsn};
         wait_until(
             [&] {
-                return own.truth("SELECT coalesce(bool_and(pg_terminate_backend(pid)), false) FROM pg_stat_activity"
-                                 " WHERE application_name = 'haul worker w " + purpose +
-                                 "' AND datname = current_database()");
+                return own.truth(
+                    "SELECT coalesce(bool_and(pg_terminate_backend(pid)), false) FROM pg_stat_activity"
+                    " WHERE application_name = 'haul worker w " +
+                    purpose + "' AND datname = current_database()");
             },
             "the connection is found");
     }
@@ -136,7 +137,8 @@ TEST_F(worker_connections, finished_jobs_outlive_a_server_that_is_away) {
     wait_until([&] { return runs == 2; }, "two jobs run");
     server->stop("fast");
     go_on = true;
-    std::this_thread::sleep_for(300ms); // they end while nobody can be told; too short a time only weakens the test
+    std::this_thread::sleep_for(
+        300ms); // they end while nobody can be told; too short a time only weakens the test
     server->start();
     sql = session{dsn};
     await("(SELECT count(*) FROM haul.finished_jobs WHERE state = 'completed' AND attempt = 1) = 2");
@@ -162,7 +164,8 @@ TEST_F(worker_connections, a_worker_can_end_while_the_server_is_away) {
 
 TEST_F(worker_connections, a_crash_of_the_server_under_load_loses_nothing) {
     constexpr int count = 20000;
-    sql.exec("INSERT INTO haul.jobs (kind) SELECT 'k' FROM generate_series(1, " + std::to_string(count) + ")");
+    sql.exec("INSERT INTO haul.jobs (kind) SELECT 'k' FROM generate_series(1, " + std::to_string(count) +
+             ")");
     sql.exec("CHECKPOINT");
     worker w{options()};
     w.on("k", [](const job_context&) {});
@@ -171,7 +174,8 @@ TEST_F(worker_connections, a_crash_of_the_server_under_load_loses_nothing) {
     server->restart("immediate");
     sql = session{dsn};
     await("NOT EXISTS (SELECT FROM haul.jobs)");
-    EXPECT_EQ(sql.number("SELECT count(DISTINCT id) FROM haul.finished_jobs WHERE state = 'completed'"), count);
+    EXPECT_EQ(sql.number("SELECT count(DISTINCT id) FROM haul.finished_jobs WHERE state = 'completed'"),
+              count);
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.finished_jobs"), count);
     w.stop();
     w.join();

@@ -9,10 +9,13 @@ namespace {
 
 class worker_dispatch : public worker_fixture {
 protected:
-    /// Statements that the worker's connections have run, by pg_stat_activity; they change when it asks something.
+    /// Statements that the worker's connections have run, by pg_stat_activity; they change when it asks
+    /// something.
     std::string last_query(const std::string& purpose) {
-        return sql.text("SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity WHERE application_name LIKE"
-                        " 'haul worker w " + purpose + "%' AND datname = current_database()");
+        return sql.text(
+            "SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity WHERE application_name LIKE"
+            " 'haul worker w " +
+            purpose + "%' AND datname = current_database()");
     }
     void await_registration() { await("(SELECT count(*) FROM haul.workers) = 1"); }
 };
@@ -40,7 +43,8 @@ TEST_F(worker_dispatch, without_listening_it_polls) {
     await_end(enqueue("k"));
     await_end(enqueue("k"));
     EXPECT_EQ(sql.number("SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
-                         " AND datname = current_database()"), 0);
+                         " AND datname = current_database()"),
+              0);
     w.stop();
     w.join();
 }

@@ -58,7 +58,8 @@ TEST_F(worker_outcomes, retry_with_a_delay_and_another_queue) {
 }
 
 TEST_F(worker_outcomes, fail_for_good_discard_and_cancel_end_the_job) {
-    const auto fails = enqueue("k", "args", R"('{"how": "fail"}')"), discards = enqueue("k", "args", R"('{"how": "discard"}')"),
+    const auto fails = enqueue("k", "args", R"('{"how": "fail"}')"),
+               discards = enqueue("k", "args", R"('{"how": "discard"}')"),
                cancels = enqueue("k", "args", R"('{"how": "cancel"}')");
     run([](const job_context& job) -> outcome {
         const auto how = job.args().at("how").get<std::string>();
@@ -82,19 +83,27 @@ TEST_F(worker_outcomes, snooze_does_not_count_as_an_attempt) {
 }
 
 TEST_F(worker_outcomes, what_the_server_refuses_fails_that_job_alone) {
-    sql.exec("INSERT INTO haul.jobs (kind, args, backoff) SELECT 'k', jsonb_build_object('i', i), 'constant(3600)'"
-             " FROM generate_series(1, 100) AS i");
+    sql.exec(
+        "INSERT INTO haul.jobs (kind, args, backoff) SELECT 'k', jsonb_build_object('i', i), 'constant(3600)'"
+        " FROM generate_series(1, 100) AS i");
     run([](const job_context& job) -> outcome {
         switch (job.args().at("i").get<int>()) {
-        case 17: return completed::with_text("not json");
-        case 18: return completed::with_text("\"\\u0000\"");
-        case 19: return retry{"e", 1s, std::string(64, 'q')};
-        case 20: return snooze{-5s};
-        default: return completed{nlohmann::json(1)};
+        case 17:
+            return completed::with_text("not json");
+        case 18:
+            return completed::with_text("\"\\u0000\"");
+        case 19:
+            return retry{"e", 1s, std::string(64, 'q')};
+        case 20:
+            return snooze{-5s};
+        default:
+            return completed{nlohmann::json(1)};
         }
     });
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.finished_jobs WHERE state = 'completed'"), 96);
-    EXPECT_EQ(sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'ready' AND last_error LIKE '%refused%'"), 4);
+    EXPECT_EQ(
+        sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'ready' AND last_error LIKE '%refused%'"),
+        4);
 }
 
 TEST_F(worker_outcomes, only_registered_kinds_run) {
@@ -144,7 +153,8 @@ TEST_F(worker_outcomes, effects_and_completion_are_one_transaction) {
     EXPECT_EQ(sql.number("SELECT count(*) FROM effects"), 50);
     EXPECT_EQ(sql.number("SELECT count(DISTINCT job) FROM effects"), 50);
     EXPECT_EQ(sql.number("SELECT count(*) FROM effects JOIN haul.finished_jobs AS f ON f.id = job"
-                         " WHERE result = to_jsonb(effects.attempt)"), 50);
+                         " WHERE result = to_jsonb(effects.attempt)"),
+              50);
 }
 
 TEST_F(worker_outcomes, a_transaction_of_a_job_that_was_lost_leaves_no_effect) {
@@ -188,7 +198,8 @@ TEST_F(worker_outcomes, sql_handlers_run_and_complete_in_one_transaction) {
 
     const auto second = enqueue("k", "args, backoff", R"('{"x": 1}', 'constant(3600)')");
     run(handler_spec{"k", handler_spec::type::sql, {"My App.do it"}});
-    EXPECT_EQ(sql.number("SELECT count(*) FROM effects"), 1) << "the commit failed, and nothing is left of it";
+    EXPECT_EQ(sql.number("SELECT count(*) FROM effects"), 1)
+        << "the commit failed, and nothing is left of it";
     EXPECT_EQ(live(second, "state"), "ready");
     EXPECT_NE(live(second, "last_error")->find("duplicate key"), std::string::npos);
     sql.exec("DELETE FROM haul.jobs");

@@ -10,7 +10,8 @@ namespace {
 class worker_shutdown : public worker_fixture {
 protected:
     const std::string yaml = "haul:\n  max_threads: 2\n  handlers:\n    nap: {builtin: sleep}\n"
-                             "    noop: {builtin: noop}\n    stubborn: {exec: [sh, -c, \"trap '' TERM; sleep 600 & wait; sleep 600\"]}\n";
+                             "    noop: {builtin: noop}\n    stubborn: {exec: [sh, -c, \"trap '' TERM; sleep "
+                             "600 & wait; sleep 600\"]}\n";
 
     /// Waits until handlers have begun with so many jobs, which the worker must log.
     void await_begun(worker_process& program, int count) {
@@ -18,7 +19,8 @@ protected:
             [&] {
                 const auto log = program->errors();
                 int begun = 0;
-                for (auto at = log.find("event=begin"); at != std::string::npos; at = log.find("event=begin", at + 1))
+                for (auto at = log.find("event=begin"); at != std::string::npos;
+                     at = log.find("event=begin", at + 1))
                     ++begun;
                 return begun >= count;
             },
@@ -29,7 +31,8 @@ protected:
 
 TEST_F(worker_shutdown, term_waits_for_what_runs_and_gives_back_the_rest_uncharged) {
     worker_process program{dsn, yaml, {"--log-level", "debug"}};
-    const auto first = enqueue("nap", "args", R"('{"seconds": 2}')"), second = enqueue("nap", "args", R"('{"seconds": 2}')");
+    const auto first = enqueue("nap", "args", R"('{"seconds": 2}')"),
+               second = enqueue("nap", "args", R"('{"seconds": 2}')");
     await_begun(program, 2);
     const auto waiting = enqueue("noop");
     program->signal(SIGTERM);
@@ -48,8 +51,13 @@ TEST_F(worker_shutdown, term_in_the_middle_of_a_load_loses_and_charges_nothing) 
     await("EXISTS (SELECT FROM haul.finished_jobs)");
     program->signal(SIGTERM);
     EXPECT_EQ(program->wait(), 0) << program->errors();
-    EXPECT_EQ(sql.number("SELECT (SELECT count(*) FROM haul.jobs) + (SELECT count(*) FROM haul.finished_jobs)"), 60000);
-    EXPECT_EQ(sql.number("SELECT count(*) FROM haul.jobs WHERE state <> 'ready' OR attempt > 0 OR interruptions > 0"), 0);
+    EXPECT_EQ(
+        sql.number("SELECT (SELECT count(*) FROM haul.jobs) + (SELECT count(*) FROM haul.finished_jobs)"),
+        60000);
+    EXPECT_EQ(
+        sql.number(
+            "SELECT count(*) FROM haul.jobs WHERE state <> 'ready' OR attempt > 0 OR interruptions > 0"),
+        0);
     EXPECT_EQ(workers(), 0);
 }
 
@@ -62,13 +70,17 @@ TEST_F(worker_shutdown, the_second_signal_kills) {
     await("(SELECT status FROM haul.workers) = 'draining'");
     program->signal(SIGINT);
     EXPECT_EQ(program->wait(15s), 128 + SIGINT) << program->errors();
-    EXPECT_EQ(sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'ready' AND attempt = 1 AND interruptions = 1"
-                         " AND interrupted_at IS NOT NULL"), 2);
+    EXPECT_EQ(sql.number(
+                  "SELECT count(*) FROM haul.jobs WHERE state = 'ready' AND attempt = 1 AND interruptions = 1"
+                  " AND interrupted_at IS NOT NULL"),
+              2);
     EXPECT_EQ(workers(), 0);
 }
 
 TEST_F(worker_shutdown, wait_for_termination_limits_the_wait) {
-    worker_process program{dsn, "haul:\n  wait_for_termination: 0.2\n  handlers:\n    nap: {builtin: sleep}\n", {"--log-level", "debug"}};
+    worker_process program{dsn,
+                           "haul:\n  wait_for_termination: 0.2\n  handlers:\n    nap: {builtin: sleep}\n",
+                           {"--log-level", "debug"}};
     const auto id = enqueue("nap", "args", R"('{"seconds": 600}')");
     await_begun(program, 1);
     program->signal(SIGTERM);
@@ -78,7 +90,9 @@ TEST_F(worker_shutdown, wait_for_termination_limits_the_wait) {
 }
 
 TEST_F(worker_shutdown, wait_for_termination_false_leaves_at_once) {
-    worker_process program{dsn, "haul:\n  wait_for_termination: false\n  handlers:\n    nap: {builtin: sleep}\n", {"--log-level", "debug"}};
+    worker_process program{dsn,
+                           "haul:\n  wait_for_termination: false\n  handlers:\n    nap: {builtin: sleep}\n",
+                           {"--log-level", "debug"}};
     const auto id = enqueue("nap", "args", R"('{"seconds": 600}')");
     await_begun(program, 1);
     program->signal(SIGTERM);
@@ -89,13 +103,16 @@ TEST_F(worker_shutdown, wait_for_termination_false_leaves_at_once) {
 
 TEST_F(worker_shutdown, a_handler_that_does_not_end_is_left_behind_with_its_process) {
     const temporary_directory directory;
-    const auto source = directory.write("stuck.cpp", "#include <haul/plugin.hpp>\n#include <thread>\n"
-                                                     "static void stuck(const haul::job_context&) {\n"
-                                                     "    for (;;) std::this_thread::sleep_for(std::chrono::hours{1});\n}\n"
-                                                     "HAUL_PLUGIN(stuck)\n");
+    const auto source =
+        directory.write("stuck.cpp", "#include <haul/plugin.hpp>\n#include <thread>\n"
+                                     "static void stuck(const haul::job_context&) {\n"
+                                     "    for (;;) std::this_thread::sleep_for(std::chrono::hours{1});\n}\n"
+                                     "HAUL_PLUGIN(stuck)\n");
     const auto object = (directory.path() / "stuck.so").string();
-    run({"g++", "-std=c++17", "-shared", "-fPIC", "-I", HAUL_SOURCE_DIR "/worker/include", source, "-o", object});
-    worker_process program{dsn, "haul:\n  handlers:\n    stuck: {plugin: " + object + "}\n", {"--log-level", "debug"}};
+    run({"g++", "-std=c++17", "-shared", "-fPIC", "-I", HAUL_SOURCE_DIR "/worker/include", source, "-o",
+         object});
+    worker_process program{
+        dsn, "haul:\n  handlers:\n    stuck: {plugin: " + object + "}\n", {"--log-level", "debug"}};
     const auto id = enqueue("stuck");
     await_begun(program, 1);
     program->signal(SIGTERM);
@@ -114,7 +131,8 @@ TEST_F(worker_shutdown, hup_opens_the_log_anew) {
     await("EXISTS (SELECT FROM haul.workers)");
     std::filesystem::rename(log, log + ".old");
     program->signal(SIGHUP);
-    wait_until([&] { return std::filesystem::exists(log) && std::filesystem::file_size(log) > 0; }, "there is a new log");
+    wait_until([&] { return std::filesystem::exists(log) && std::filesystem::file_size(log) > 0; },
+               "there is a new log");
     program->signal(SIGTERM);
     EXPECT_EQ(program->wait(), 0);
     std::ifstream in{log};

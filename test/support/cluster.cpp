@@ -1,6 +1,7 @@
 #include "support/cluster.hpp"
 
 #include "support/failure.hpp"
+#include "support/process.hpp"
 
 #include <cstdlib>
 #include <exception>
@@ -8,23 +9,25 @@
 #include <iostream>
 #include <iterator>
 #include <stdexcept>
+#include <unistd.h>
 
 namespace haul::test {
 
 namespace {
 
-// Destroys the server when the test is killed, which runs no destructor.
-std::vector<std::string> guard_command(const std::string& directory) {
-    return {"bash", "-c",
-            "trap 'kill $!; " HAUL_SOURCE_DIR
-            "/scripts/cluster destroy \"$0/server\"; rm -rf \"$0\"; exit' TERM; sleep infinity & wait",
-            directory};
+// Destroys the server when the test is killed, which runs no destructor. It is no child of the test: ctest
+// kills those, too.
+void start_guard(const std::string& directory) {
+    run({"setsid", "--fork", "bash", "-c",
+         "while kill -0 $1 && [ -e $0 ]; do sleep 1; done 2>/dev/null; " HAUL_SOURCE_DIR
+         "/scripts/cluster destroy $0/server; rm -rf $0",
+         directory, std::to_string(getpid())});
 }
 
 } // namespace
 
-cluster::cluster(const cluster_options& options)
-    : guard_(guard_command(directory_.path().string()), {}, SIGTERM) {
+cluster::cluster(const cluster_options& options) {
+    start_guard(directory_.path().string());
     std::vector<std::string> arguments{"start"};
     std::map<std::string, std::string> settings = options.settings;
     settings.insert({{"fsync", "off"}, {"shared_buffers", "64MB"}, {"max_wal_size", "4GB"}});

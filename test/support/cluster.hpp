@@ -1,7 +1,6 @@
 #ifndef HAUL_TEST_CLUSTER_HPP
 #define HAUL_TEST_CLUSTER_HPP
 
-#include "support/process.hpp"
 #include "support/session.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -49,7 +48,6 @@ private:
     std::string server_directory() const { return (directory_.path() / "server").string(); }
 
     temporary_directory directory_;
-    process guard_;
 };
 
 } // namespace haul::test

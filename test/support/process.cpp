@@ -66,7 +66,7 @@ std::string process::file::content() const {
 }
 
 process::process(const std::vector<std::string>& command,
-                 const std::map<std::string, std::string>& environment, int orphaned) {
+                 const std::map<std::string, std::string>& environment) {
     std::vector<std::string> arguments = command;
     std::vector<std::string> variables = merged_environment(environment);
     const std::vector<char*> argv = pointers(arguments);
@@ -77,7 +77,7 @@ process::process(const std::vector<std::string>& command,
     pid_ = fork();
     if (pid_ == 0) {
         setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, orphaned);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -17,10 +17,10 @@ namespace haul::test {
 /// when the object ends is killed. Not thread-safe.
 class process {
 public:
-    /// Starts command[0] (looked up in PATH) with `environment` added to that of the test. Throws
-    /// std::system_error.
+    /// Starts command[0] (looked up in PATH) with `environment` added to that of the test. It is killed when
+    /// the thread that started it is gone before it, however that ended. Throws std::system_error.
     explicit process(const std::vector<std::string>& command,
-                     const std::map<std::string, std::string>& environment = {}, int orphaned = SIGKILL);
+                     const std::map<std::string, std::string>& environment = {});
     ~process();
     process(const process&) = delete;
     process& operator=(const process&) = delete;

@@ -123,7 +123,8 @@ TEST(worker_buffer, every_job_goes_to_exactly_one_of_many_threads) {
     std::vector<std::unique_ptr<batch>> batches;
     for (std::int64_t id = 0; id < count; id += 100)
         ahead.push(*batches.emplace_back(jobs(id, 100)));
-    wait_until([&] { return ahead.state().started == count && ahead.state().busy == 0; }, "all jobs are taken");
+    wait_until([&] { return ahead.state().started == count && ahead.state().busy == 0; },
+               "all jobs are taken");
     ahead.close();
     for (auto& thread : threads)
         thread.join();

@@ -28,7 +28,9 @@ public:
     int max_attempts() const noexcept override { return 5; }
     std::chrono::system_clock::time_point run_at() const noexcept override { return {}; }
     std::chrono::system_clock::time_point enqueued_at() const noexcept override { return {}; }
-    std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override { return {}; }
+    std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override {
+        return {};
+    }
     std::string_view last_error() const noexcept override { return {}; }
     std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept override { return until; }
     bool cancelled() const noexcept override {
@@ -60,11 +62,14 @@ Outcome expect(haul::outcome how) {
     if (const auto* found = std::get_if<Outcome>(&how))
         return *found;
     ADD_FAILURE() << "the outcome is number " << how.index()
-                  << (std::holds_alternative<haul::retry>(how) ? ": " + std::get<haul::retry>(how).error : "");
+                  << (std::holds_alternative<haul::retry>(how) ? ": " + std::get<haul::retry>(how).error
+                                                               : "");
     return {};
 }
 
-bool is_alive(pid_t pid) { return ::kill(pid, 0) == 0; }
+bool is_alive(pid_t pid) {
+    return ::kill(pid, 0) == 0;
+}
 
 /// The process id that a script has written to a file.
 pid_t pid_in(const std::string& file) {
@@ -88,8 +93,9 @@ TEST(worker_exec, json_on_standard_output_is_the_result) {
 
 TEST(worker_exec, the_program_gets_the_job) {
     EXPECT_EQ(expect<haul::completed>(sh("cat")).result, "{\"id\":42}");
-    EXPECT_EQ(expect<haul::completed>(sh("echo \"\\\"$HAUL_JOB_ID $HAUL_KIND $HAUL_QUEUE $HAUL_PRIORITY $HAUL_ATTEMPT"
-                                         " $HAUL_MAX_ATTEMPTS $HAUL_RUN_AT\\\"\""))
+    EXPECT_EQ(expect<haul::completed>(
+                  sh("echo \"\\\"$HAUL_JOB_ID $HAUL_KIND $HAUL_QUEUE $HAUL_PRIORITY $HAUL_ATTEMPT"
+                     " $HAUL_MAX_ATTEMPTS $HAUL_RUN_AT\\\"\""))
                   .result,
               "\"42 thumb images 7 2 5 1970-01-01T00:00:00.000000Z\"");
 }
@@ -111,14 +117,16 @@ TEST(worker_exec, exit_statuses) {
     EXPECT_EQ(expect<haul::snooze>(sh("exit 75")).delay, 60s);
     EXPECT_EQ(expect<haul::snooze>(sh("echo 2.5; exit 75")).delay, 2500ms);
     EXPECT_EQ(expect<haul::discard>(sh("echo pointless >&2; exit 100")).reason, "exit status 100: pointless");
-    EXPECT_EQ(expect<haul::fail_for_good>(sh("echo hopeless >&2; exit 101")).error, "exit status 101: hopeless");
+    EXPECT_EQ(expect<haul::fail_for_good>(sh("echo hopeless >&2; exit 101")).error,
+              "exit status 101: hopeless");
     EXPECT_EQ(expect<haul::retry>(sh("echo bad luck >&2; exit 3")).error, "exit status 3: bad luck");
     EXPECT_EQ(expect<haul::retry>(sh("exit 1")).error, "exit status 1");
     EXPECT_EQ(expect<haul::retry>(sh("kill -9 $$")).error, "killed by signal 9");
 }
 
 TEST(worker_exec, the_error_is_the_end_of_standard_error) {
-    const auto error = expect<haul::retry>(sh("yes chatter | head -c 500000 >&2; echo the end >&2; exit 1")).error;
+    const auto error =
+        expect<haul::retry>(sh("yes chatter | head -c 500000 >&2; echo the end >&2; exit 1")).error;
     EXPECT_LT(error.size(), 5000u);
     EXPECT_NE(error.find("\nthe end"), std::string::npos);
 }
@@ -154,7 +162,8 @@ TEST(worker_exec, a_timeout_ends_the_whole_group) {
     fake_job job;
     job.until = std::chrono::steady_clock::now() + 300ms;
     // The grandchild ignores the polite signal.
-    expect<haul::completed>(sh("(trap '' TERM; sleep 600 & wait; wait) & echo $! >" + file + "; sleep 600", job));
+    expect<haul::completed>(
+        sh("(trap '' TERM; sleep 600 & wait; wait) & echo $! >" + file + "; sleep 600", job));
     EXPECT_NE(job.logged.find("killed by signal 15"), std::string::npos) << job.logged;
     const auto grandchild = pid_in(file);
     wait_until([&] { return !is_alive(grandchild); }, "the grandchild is gone");
@@ -165,7 +174,8 @@ TEST(worker_exec, a_program_may_end_in_its_own_way_when_it_is_told_to) {
     const auto file = (directory.path() / "pid").string();
     fake_job job;
     auto talk = std::async(std::launch::async, [&] {
-        return sh("trap 'echo tidied >&2; exit 3' TERM; echo $$ >" + file + "; while :; do sleep 0.01; done", job);
+        return sh("trap 'echo tidied >&2; exit 3' TERM; echo $$ >" + file + "; while :; do sleep 0.01; done",
+                  job);
     });
     pid_in(file);
     job.killed.set();
@@ -217,7 +227,8 @@ TEST(worker_builtin, handlers) {
 
 TEST(worker_plugin, what_is_no_plugin_is_refused) {
     EXPECT_THROW(haul::core::make_plugin_handler("/nonexistent.so"), haul::error);
-    EXPECT_THROW(haul::core::make_plugin_handler("libc.so.6"), haul::error) << "not looked for in the library path";
+    EXPECT_THROW(haul::core::make_plugin_handler("libc.so.6"), haul::error)
+        << "not looked for in the library path";
 }
 
 TEST(worker_sql, wants_a_schema_and_a_name) {

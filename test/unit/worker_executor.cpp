@@ -71,16 +71,21 @@ TEST_F(worker_executor, outcomes_returned) {
 }
 
 TEST_F(worker_executor, outcomes_thrown) {
-    EXPECT_EQ(run_to<haul::completed>([](auto&) -> haul::outcome { throw haul::completed::with_text("1"); }).result, "1");
+    EXPECT_EQ(
+        run_to<haul::completed>([](auto&) -> haul::outcome { throw haul::completed::with_text("1"); }).result,
+        "1");
     EXPECT_EQ(run_to<haul::retry>([](auto&) -> haul::outcome { throw haul::retry{"e", 3s}; }).delay, 3s);
-    EXPECT_EQ(run_to<haul::fail_for_good>([](auto&) -> haul::outcome { throw haul::fail_for_good{"e"}; }).error, "e");
+    EXPECT_EQ(
+        run_to<haul::fail_for_good>([](auto&) -> haul::outcome { throw haul::fail_for_good{"e"}; }).error,
+        "e");
     EXPECT_EQ(run_to<haul::discard>([](auto&) -> haul::outcome { throw haul::discard{"r"}; }).reason, "r");
     EXPECT_EQ(run_to<haul::cancel>([](auto&) -> haul::outcome { throw haul::cancel{"r"}; }).reason, "r");
     EXPECT_EQ(run_to<haul::snooze>([](auto&) -> haul::outcome { throw haul::snooze{3s}; }).delay, 3s);
 }
 
 TEST_F(worker_executor, anything_else_thrown_is_a_failed_attempt) {
-    EXPECT_EQ(run_to<haul::retry>([](auto&) -> haul::outcome { throw std::runtime_error{"boom"}; }).error, "boom");
+    EXPECT_EQ(run_to<haul::retry>([](auto&) -> haul::outcome { throw std::runtime_error{"boom"}; }).error,
+              "boom");
     EXPECT_EQ(run_to<haul::retry>([](auto&) -> haul::outcome { throw haul::error{"mine"}; }).error, "mine");
     EXPECT_NE(run_to<haul::retry>([](auto&) -> haul::outcome { throw 42; }).error, "");
 }
@@ -181,22 +186,25 @@ TEST_F(worker_executor, the_context_shows_the_job) {
     row.id = 77;
     row.attempt = 2;
     row.args = "{\"n\": 12345678901234567890123.5}";
-    run([&](const haul::job_context& job) -> haul::outcome {
-        EXPECT_EQ(job.id(), 77);
-        EXPECT_EQ(job.kind(), "k");
-        EXPECT_EQ(job.queue(), "default");
-        EXPECT_EQ(job.priority(), 16383);
-        EXPECT_EQ(job.attempt(), 2);
-        EXPECT_EQ(job.max_attempts(), 21);
-        EXPECT_TRUE(job.retrying());
-        EXPECT_FALSE(job.interrupted_at());
-        EXPECT_FALSE(job.deadline());
-        EXPECT_TRUE(job.args().contains("n"));
-        EXPECT_NE(job.to_json().find("12345678901234567890123.5"), std::string::npos) << "digits are kept";
-        EXPECT_EQ(nlohmann::json::parse(job.to_json())["id"], 77);
-        job.progress({{"done", 1}});
-        return haul::completed{};
-    }, row);
+    run(
+        [&](const haul::job_context& job) -> haul::outcome {
+            EXPECT_EQ(job.id(), 77);
+            EXPECT_EQ(job.kind(), "k");
+            EXPECT_EQ(job.queue(), "default");
+            EXPECT_EQ(job.priority(), 16383);
+            EXPECT_EQ(job.attempt(), 2);
+            EXPECT_EQ(job.max_attempts(), 21);
+            EXPECT_TRUE(job.retrying());
+            EXPECT_FALSE(job.interrupted_at());
+            EXPECT_FALSE(job.deadline());
+            EXPECT_TRUE(job.args().contains("n"));
+            EXPECT_NE(job.to_json().find("12345678901234567890123.5"), std::string::npos)
+                << "digits are kept";
+            EXPECT_EQ(nlohmann::json::parse(job.to_json())["id"], 77);
+            job.progress({{"done", 1}});
+            return haul::completed{};
+        },
+        row);
     EXPECT_EQ(reports.progress_values, std::vector<std::string>{"{\"done\":1}"});
 }
 
@@ -205,7 +213,10 @@ protected:
     std::unique_ptr<pool> make_pool(std::size_t least, std::size_t most, std::chrono::milliseconds idle) {
         return std::make_unique<pool>(
             ahead, pool::limits{least, most, idle},
-            [this] { return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log); }, wake);
+            [this] {
+                return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log);
+            },
+            wake);
     }
     void push(std::size_t count) {
         std::vector<checkout_row> rows(count);

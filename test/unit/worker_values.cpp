@@ -24,7 +24,8 @@ TEST(worker_binary, numbers_and_times_come_back) {
     bytes.clear();
     write_interval(bytes, 1500ms);
     EXPECT_EQ(read_interval(bytes), 1500ms);
-    EXPECT_EQ(read_interval(std::string(7, '\0') + '\1' + std::string("\0\0\0\2\0\0\0\1", 8)), 1us + 24h * 32);
+    EXPECT_EQ(read_interval(std::string(7, '\0') + '\1' + std::string("\0\0\0\2\0\0\0\1", 8)),
+              1us + 24h * 32);
 }
 
 TEST(worker_binary, the_servers_epoch_is_the_year_2000) {

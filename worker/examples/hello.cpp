@@ -1,4 +1,5 @@
-// A worker inside a program of your own: psql -c "INSERT INTO haul.jobs(kind, args) VALUES ('hello', '{\"name\": \"you\"}')"
+// A worker inside a program of your own: psql -c "INSERT INTO haul.jobs(kind, args) VALUES ('hello',
+// '{\"name\": \"you\"}')"
 #include <haul/worker.hpp>
 #include <iostream>
 
@@ -9,7 +10,8 @@ int main(int argc, char** argv) {
 
     haul::worker worker{options};
     worker.on("hello", [](const haul::job_context& job) {
-        std::cout << "hello, " << job.args().value("name", "world") << " (attempt " << job.attempt() << ")" << std::endl;
+        std::cout << "hello, " << job.args().value("name", "world") << " (attempt " << job.attempt() << ")"
+                  << std::endl;
     });
     try {
         return worker.run();

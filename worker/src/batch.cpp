@@ -6,13 +6,21 @@
 
 namespace haul::core {
 
-std::int64_t job::worker_id() const noexcept { return owner_->worker_id_; }
+std::int64_t job::worker_id() const noexcept {
+    return owner_->worker_id_;
+}
 
-bool job::must_confirm_start() const noexcept { return value(protocol::column::confirm_start)[0] != '\0'; }
+bool job::must_confirm_start() const noexcept {
+    return value(protocol::column::confirm_start)[0] != '\0';
+}
 
-std::string_view job::value(int column) const noexcept { return owner_->rows_(row_, column); }
+std::string_view job::value(int column) const noexcept {
+    return owner_->rows_(row_, column);
+}
 
-bool job::is_null(int column) const noexcept { return owner_->rows_.is_null(row_, column); }
+bool job::is_null(int column) const noexcept {
+    return owner_->rows_.is_null(row_, column);
+}
 
 void job::settle() noexcept {
     settled_.store(true, std::memory_order_relaxed);

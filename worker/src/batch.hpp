@@ -14,8 +14,8 @@ namespace haul::core {
 
 class batch;
 
-/// A job of a batch, from its checkout until the server knows what became of it. Values are read from the rows of
-/// the checkout where they lie.
+/// A job of a batch, from its checkout until the server knows what became of it. Values are read from the
+/// rows of the checkout where they lie.
 class job {
 public:
     std::int64_t id() const noexcept { return id_; }

@@ -34,7 +34,9 @@ std::int64_t read_int64(std::string_view value) noexcept {
     return static_cast<std::int64_t>(be64toh(raw));
 }
 
-std::string_view read_jsonb(std::string_view value) noexcept { return value.empty() ? value : value.substr(1); }
+std::string_view read_jsonb(std::string_view value) noexcept {
+    return value.empty() ? value : value.substr(1);
+}
 
 std::chrono::microseconds read_interval(std::string_view value) noexcept {
     using days = std::chrono::duration<std::int64_t, std::ratio<86400>>;
@@ -77,7 +79,9 @@ void write_interval(std::string& to, std::chrono::microseconds value) {
     write_int32(to, 0); // months
 }
 
-array_builder::array_builder(oid element_type) : element_type_{element_type} { clear(); }
+array_builder::array_builder(oid element_type) : element_type_{element_type} {
+    clear();
+}
 
 void array_builder::clear() {
     size_ = 0;

@@ -11,8 +11,8 @@
 
 namespace haul::core {
 
-/// Jobs that were fetched ahead of the threads that run them, in dispatch order. It also counts those threads: that
-/// is what says how many jobs to fetch. Thread-safe.
+/// Jobs that were fetched ahead of the threads that run them, in dispatch order. It also counts those
+/// threads: that is what says how many jobs to fetch. Thread-safe.
 class buffer {
 public:
     /// `wake` is set when the fetcher, which was told that there is no room, should ask again.
@@ -40,8 +40,8 @@ public:
     };
     level state() const;
 
-    /// How many jobs to fetch for `threads` threads while `ahead` more may lie here: 0 as long as more than half of
-    /// those do. After 0, the event is set as soon as it would be more.
+    /// How many jobs to fetch for `threads` threads while `ahead` more may lie here: 0 as long as more than
+    /// half of those do. After 0, the event is set as soon as it would be more.
     std::size_t room(std::size_t threads, std::size_t ahead);
 
 private:

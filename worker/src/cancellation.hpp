@@ -8,7 +8,8 @@
 
 namespace haul::core {
 
-/// Tells the handler that runs on a thread to stop. One for each thread, used for one job after another. Thread-safe.
+/// Tells the handler that runs on a thread to stop. One for each thread, used for one job after another.
+/// Thread-safe.
 class cancellation {
 public:
     enum class level : int {

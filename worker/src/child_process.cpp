@@ -14,7 +14,9 @@ namespace haul::core {
 
 namespace {
 
-[[noreturn]] void fail(int code, const std::string& what) { throw std::system_error{code, std::generic_category(), what}; }
+[[noreturn]] void fail(int code, const std::string& what) {
+    throw std::system_error{code, std::generic_category(), what};
+}
 
 struct pipe_ends {
     descriptor read;
@@ -28,7 +30,9 @@ pipe_ends make_pipe() {
     return {descriptor{ends[0]}, descriptor{ends[1]}};
 }
 
-void make_nonblocking(const descriptor& pipe) { ::fcntl(pipe.get(), F_SETFL, O_NONBLOCK); }
+void make_nonblocking(const descriptor& pipe) {
+    ::fcntl(pipe.get(), F_SETFL, O_NONBLOCK);
+}
 
 struct spawn_actions {
     spawn_actions() { posix_spawn_file_actions_init(&value); }
@@ -47,7 +51,8 @@ struct spawn_attributes {
         posix_spawnattr_setsigmask(&value, &none);
         posix_spawnattr_setsigdefault(&value, &all);
         posix_spawnattr_setpgroup(&value, 0);
-        posix_spawnattr_setflags(&value, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setflags(&value,
+                                 POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     }
     ~spawn_attributes() { posix_spawnattr_destroy(&value); }
     spawn_attributes(const spawn_attributes&) = delete;
@@ -67,7 +72,8 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 std::vector<std::string> merged_environment(const std::vector<std::string>& variables) {
     std::vector<std::string> merged = variables;
     for (char** entry = environ; *entry; ++entry) {
-        const std::string_view name = std::string_view{*entry}.substr(0, std::string_view{*entry}.find('=') + 1);
+        const std::string_view name =
+            std::string_view{*entry}.substr(0, std::string_view{*entry}.find('=') + 1);
         bool replaced = false;
         for (const auto& variable : variables)
             replaced = replaced || variable.compare(0, name.size(), name) == 0;
@@ -90,7 +96,8 @@ void descriptor::close() noexcept {
     number_ = -1;
 }
 
-child_process::child_process(const std::vector<std::string>& command, const std::vector<std::string>& variables) {
+child_process::child_process(const std::vector<std::string>& command,
+                             const std::vector<std::string>& variables) {
     auto in = make_pipe();
     auto out = make_pipe();
     auto err = make_pipe();
@@ -126,7 +133,8 @@ child_process::~child_process() {
     wait();
 }
 
-// Until it is waited for, the program keeps its process id, and so the group its name, even when it has ended.
+// Until it is waited for, the program keeps its process id, and so the group its name, even when it has
+// ended.
 void child_process::signal_group(int number) noexcept {
     if (!status_)
         ::kill(-pid_, number);

@@ -25,12 +25,12 @@ private:
     int number_;
 };
 
-/// A program in a process group of its own, with pipes to its standard input, output and error. It inherits no other
-/// file descriptor, and no blocked or ignored signal. Not thread-safe.
+/// A program in a process group of its own, with pipes to its standard input, output and error. It inherits
+/// no other file descriptor, and no blocked or ignored signal. Not thread-safe.
 class child_process {
 public:
-    /// Starts command[0], looked up in PATH, with the variables ("NAME=value") added to the environment. Throws
-    /// std::system_error.
+    /// Starts command[0], looked up in PATH, with the variables ("NAME=value") added to the environment.
+    /// Throws std::system_error.
     child_process(const std::vector<std::string>& command, const std::vector<std::string>& variables);
     /// Kills the whole group, if the program was not waited for.
     ~child_process();
@@ -46,7 +46,8 @@ public:
 
     /// Sends a signal to every process of the group.
     void signal_group(int number) noexcept;
-    /// Takes the status of the program, as waitpid() gives it; waits for its end. The group has no name afterwards.
+    /// Takes the status of the program, as waitpid() gives it; waits for its end. The group has no name
+    /// afterwards.
     int wait() noexcept;
 
 private:

@@ -12,12 +12,17 @@ constexpr std::chrono::seconds forced_grace{2};
 
 } // namespace
 
-void drain::give_up_by(steady_time time) { give_up_at_ = give_up_at_ ? std::min(*give_up_at_, time) : time; }
+void drain::give_up_by(steady_time time) {
+    give_up_at_ = give_up_at_ ? std::min(*give_up_at_, time) : time;
+}
 
 void drain::begin(steady_time now) {
     switch (how_.how) {
-    case termination::mode::wait_forever: break;
-    case termination::mode::limited: kill_at_ = now + how_.limit; break;
+    case termination::mode::wait_forever:
+        break;
+    case termination::mode::limited:
+        kill_at_ = now + how_.limit;
+        break;
     case termination::mode::abandon:
         if (may_abandon_)
             give_up_by(now);

@@ -9,7 +9,8 @@
 
 namespace haul::core {
 
-/// How long a draining worker waits for what still runs, when it kills it, and when it gives up. Not thread-safe.
+/// How long a draining worker waits for what still runs, when it kills it, and when it gives up. Not
+/// thread-safe.
 class drain {
 public:
     drain(const termination& how, bool may_abandon) : how_{how}, may_abandon_{may_abandon} {}

@@ -15,7 +15,9 @@ event::event() : descriptor_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
         throw std::system_error{errno, std::generic_category(), "eventfd"};
 }
 
-event::~event() { ::close(descriptor_); }
+event::~event() {
+    ::close(descriptor_);
+}
 
 void event::set() noexcept {
     const std::uint64_t one = 1;

@@ -11,24 +11,35 @@ namespace column = protocol::column;
 
 execution::execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports,
                      spdlog::logger& log)
-    : job_{what},
-      cancellation_{cancelled},
-      db_{db},
-      reports_{reports},
-      log_{log} {
+    : job_{what}, cancellation_{cancelled}, db_{db}, reports_{reports}, log_{log} {
     // A timeout of years would overflow the clock, and means none.
     constexpr std::chrono::hours longest{24 * 365};
     if (!job_.is_null(column::timeout))
-        deadline_ = std::chrono::steady_clock::now() + std::min<std::chrono::microseconds>(timeout(), longest);
+        deadline_ =
+            std::chrono::steady_clock::now() + std::min<std::chrono::microseconds>(timeout(), longest);
 }
 
-std::string_view execution::kind() const noexcept { return job_.value(column::kind); }
-std::string_view execution::queue() const noexcept { return job_.value(column::queue); }
-std::string_view execution::args_text() const noexcept { return read_jsonb(job_.value(column::args)); }
-std::string_view execution::last_error() const noexcept { return job_.value(column::last_error); }
-int execution::priority() const noexcept { return read_int16(job_.value(column::priority)); }
-int execution::attempt() const noexcept { return read_int32(job_.value(column::attempt)); }
-int execution::max_attempts() const noexcept { return read_int32(job_.value(column::max_attempts)); }
+std::string_view execution::kind() const noexcept {
+    return job_.value(column::kind);
+}
+std::string_view execution::queue() const noexcept {
+    return job_.value(column::queue);
+}
+std::string_view execution::args_text() const noexcept {
+    return read_jsonb(job_.value(column::args));
+}
+std::string_view execution::last_error() const noexcept {
+    return job_.value(column::last_error);
+}
+int execution::priority() const noexcept {
+    return read_int16(job_.value(column::priority));
+}
+int execution::attempt() const noexcept {
+    return read_int32(job_.value(column::attempt));
+}
+int execution::max_attempts() const noexcept {
+    return read_int32(job_.value(column::max_attempts));
+}
 
 const nlohmann::json& execution::args() const {
     if (!args_)
@@ -50,12 +61,17 @@ std::optional<std::chrono::system_clock::time_point> execution::interrupted_at()
     return read_timestamp(job_.value(column::interrupted_at));
 }
 
-std::chrono::microseconds execution::timeout() const noexcept { return read_interval(job_.value(column::timeout)); }
+std::chrono::microseconds execution::timeout() const noexcept {
+    return read_interval(job_.value(column::timeout));
+}
 
-bool execution::discard_on_timeout() const noexcept { return job_.value(column::on_timeout) == "discard"; }
+bool execution::discard_on_timeout() const noexcept {
+    return job_.value(column::on_timeout) == "discard";
+}
 
 bool execution::cancelled() const noexcept {
-    const bool stop = cancellation_.requested() || (deadline_ && std::chrono::steady_clock::now() >= *deadline_);
+    const bool stop =
+        cancellation_.requested() || (deadline_ && std::chrono::steady_clock::now() >= *deadline_);
     if (stop)
         told_.store(true, std::memory_order_relaxed);
     return stop;
@@ -71,15 +87,18 @@ bool execution::wait_for(std::chrono::milliseconds duration) const {
     return !cancelled();
 }
 
-void execution::progress(const nlohmann::json& value) const { reports_.progress(job_, value.dump()); }
+void execution::progress(const nlohmann::json& value) const {
+    reports_.progress(job_, value.dump());
+}
 
 void execution::log(log_level level, std::string_view message) const {
-    constexpr spdlog::level::level_enum levels[] = {spdlog::level::trace, spdlog::level::debug, spdlog::level::info,
-                                                    spdlog::level::warn, spdlog::level::err};
+    constexpr spdlog::level::level_enum levels[] = {spdlog::level::trace, spdlog::level::debug,
+                                                    spdlog::level::info, spdlog::level::warn,
+                                                    spdlog::level::err};
     const auto chosen = levels[static_cast<std::size_t>(level)];
     if (log_.should_log(chosen))
-        log_.log(chosen, "event=handler job={} kind={} attempt={} message={}", id(), log_value(kind()), attempt(),
-                 log_value(message));
+        log_.log(chosen, "event=handler job={} kind={} attempt={} message={}", id(), log_value(kind()),
+                 attempt(), log_value(message));
 }
 
 std::string execution::to_json() const {

@@ -15,7 +15,8 @@ namespace haul::core {
 /// One execution of a job, as its handler sees it.
 class execution final : public job_context {
 public:
-    execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports, spdlog::logger& log);
+    execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports,
+              spdlog::logger& log);
 
     std::int64_t id() const noexcept override { return job_.id(); }
     std::string_view kind() const noexcept override;
@@ -29,7 +30,9 @@ public:
     std::chrono::system_clock::time_point enqueued_at() const noexcept override;
     std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override;
     std::string_view last_error() const noexcept override;
-    std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept override { return deadline_; }
+    std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept override {
+        return deadline_;
+    }
     bool cancelled() const noexcept override;
     bool wait_for(std::chrono::milliseconds duration) const override;
     int kill_descriptor() const noexcept override { return cancellation_.raised().descriptor(); }

@@ -25,7 +25,7 @@ std::string message_of(std::exception_ptr thrown) {
     }
 }
 
-constexpr const char* name_of[] = {"completed", "failed",   "failed_for_good", "discarded",
+constexpr const char* name_of[] = {"completed", "failed",  "failed_for_good", "discarded",
                                    "cancelled", "snoozed", "interrupted",     "settled"};
 
 std::string text_of(const ending& how) {
@@ -43,10 +43,7 @@ std::string text_of(const ending& how) {
 } // namespace
 
 executor::executor(const registry& handlers, report_sink& reports, thread_connection db, spdlog::logger& log)
-    : handlers_{handlers},
-      reports_{reports},
-      db_{std::move(db)},
-      log_{log} {}
+    : handlers_{handlers}, reports_{reports}, db_{std::move(db)}, log_{log} {}
 
 void executor::run(job& what) noexcept {
     cancellation_.begin();
@@ -139,7 +136,8 @@ ending executor::complete_within_transaction(const job& what, const completed& h
         const auto result = how.result.empty() ? std::nullopt : std::optional{how.result};
         db_.execute("SELECT haul.complete($1, ARRAY[$2::bigint], ARRAY[$3::integer],"
                     " CASE WHEN $4::jsonb IS NOT NULL THEN ARRAY[$4::jsonb] END, strict => true)",
-                    {std::to_string(what.worker_id()), std::to_string(what.id()), std::to_string(what.claim()), result});
+                    {std::to_string(what.worker_id()), std::to_string(what.id()),
+                     std::to_string(what.claim()), result});
         db_.commit();
     } catch (const not_owned&) {
         db_.rollback();

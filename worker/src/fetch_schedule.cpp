@@ -48,7 +48,9 @@ bool fetch_schedule::should_look(steady_time now) {
     return look_;
 }
 
-bool fetch_schedule::should_ask_next_due(steady_time now) const { return !look_ && ask_at_ && now >= *ask_at_; }
+bool fetch_schedule::should_ask_next_due(steady_time now) const {
+    return !look_ && ask_at_ && now >= *ask_at_;
+}
 
 std::optional<steady_time> fetch_schedule::wake_at() const {
     if (look_)

@@ -9,13 +9,12 @@
 
 namespace haul::core {
 
-/// When to look for jobs: at once after a look that found all it asked for, otherwise when a notification comes, when
-/// the next known job is due, and every polling interval. Not thread-safe.
+/// When to look for jobs: at once after a look that found all it asked for, otherwise when a notification
+/// comes, when the next known job is due, and every polling interval. Not thread-safe.
 class fetch_schedule {
 public:
     fetch_schedule(std::chrono::milliseconds polling_interval, double jitter)
-        : polling_interval_{polling_interval},
-          jitter_{jitter} {}
+        : polling_interval_{polling_interval}, jitter_{jitter} {}
 
     /// There may be jobs.
     void look_now() noexcept { look_ = true; }

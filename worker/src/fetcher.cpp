@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t largest_checkout = 1000;
 constexpr std::size_t most_ahead = 1000;
 
-// With so many reports undelivered the server is slower than the handlers: fetching more would only pile them up.
+// With so many reports undelivered the server is slower than the handlers: fetching more would only pile them
+// up.
 constexpr std::uint64_t most_undelivered = 20'000;
 
 // Jobs fetched ahead that no thread gets to in this time are better run by another worker.
@@ -25,8 +26,8 @@ constexpr std::chrono::milliseconds recheck_when_emptying{20};
 
 } // namespace
 
-fetcher::fetcher(const worker_options& options, const std::string& name, const subscription& jobs, bool may_abandon,
-                 connect_function connect, const surroundings& around)
+fetcher::fetcher(const worker_options& options, const std::string& name, const subscription& jobs,
+                 bool may_abandon, connect_function connect, const surroundings& around)
     : options_{options},
       subscription_{jobs},
       connect_{std::move(connect)},
@@ -87,7 +88,9 @@ void fetcher::wait() {
     wait_for(socket, POLLIN, around_.wake, wake_at_);
 }
 
-void fetcher::sooner(steady_time time) { wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time; }
+void fetcher::sooner(steady_time time) {
+    wake_at_ = wake_at_ ? std::min(*wake_at_, time) : time;
+}
 
 void fetcher::step() {
     const auto now = std::chrono::steady_clock::now();
@@ -148,7 +151,8 @@ void fetcher::lost(const char* message) {
     session_.reset();
     reconnect_at_ = now + pause;
     around_.log.log(was_connected ? spdlog::level::warn : spdlog::level::debug,
-                    "event=connection_lost connection=fetch pause_ms={} message={}", pause.count(), log_value(message));
+                    "event=connection_lost connection=fetch pause_ms={} message={}", pause.count(),
+                    log_value(message));
 }
 
 // The row is gone, and with it everything that was ours.
@@ -242,8 +246,8 @@ void fetcher::give_back_if_stalled(const buffer::level& level) {
     release(unstarted);
 }
 
-// Gives back, uncharged, jobs that no thread has taken. What the server does not hear of now it learns when the worker
-// reconciles, or leaves.
+// Gives back, uncharged, jobs that no thread has taken. What the server does not hear of now it learns when
+// the worker reconciles, or leaves.
 void fetcher::release(const std::vector<job*>& unstarted) {
     claims jobs;
     for (auto* job : unstarted) {
@@ -280,11 +284,16 @@ void fetcher::continue_drain() {
             return end();
         drain_.only_database_missing(now);
     }
-    if (drain_.give_up(now) && (threads_ended || drain_.may_abandon())) {
-        abandoned_ = !threads_ended;
-        around_.log.warn("event=given_up running={} unreported={}", around_.threads.size(),
-                         around_.reports.accepted() - around_.reports.delivered());
-        return end();
+    if (drain_.give_up(now)) {
+        if (threads_ended || drain_.may_abandon()) {
+            abandoned_ = !threads_ended;
+            around_.log.warn("event=given_up running={} unreported={}", around_.threads.size(),
+                             around_.reports.accepted() - around_.reports.delivered());
+            return end();
+        }
+        // A thread may wait for an answer that a missing database will not give.
+        if (!session_)
+            around_.interrupt.set();
     }
     if (const auto time = drain_.wake_at(now); time && *time > now)
         sooner(*time);
@@ -301,7 +310,8 @@ void fetcher::end() {
     } catch (const std::exception& failure) {
         if (!last_try)
             throw;
-        around_.log.warn("event=not_unregistered worker_id={} message={}", member_.id(), log_value(failure.what()));
+        around_.log.warn("event=not_unregistered worker_id={} message={}", member_.id(),
+                         log_value(failure.what()));
     }
     phase_ = phase::ended;
 }

@@ -18,8 +18,9 @@
 
 namespace haul::core {
 
-/// The main loop of the worker, on the connection that fetches: the worker's row and its heartbeats, checkouts when
-/// there may be jobs and there is room for them, reconnecting, and the end. stop() and kill() are thread-safe.
+/// The main loop of the worker, on the connection that fetches: the worker's row and its heartbeats,
+/// checkouts when there may be jobs and there is room for them, reconnecting, and the end. stop() and kill()
+/// are thread-safe.
 class fetcher {
 public:
     using connect_function = std::function<session()>;
@@ -30,12 +31,13 @@ public:
         buffer& ahead;
         pool& threads;
         reporter& reports;
-        event& wake; ///< set by the others when the loop should look around
+        event& wake;      ///< set by the others when the loop should look around
+        event& interrupt; ///< ends every wait for the database, for good
         spdlog::logger& log;
     };
 
-    fetcher(const worker_options& options, const std::string& name, const subscription& jobs, bool may_abandon,
-            connect_function connect, const surroundings& around);
+    fetcher(const worker_options& options, const std::string& name, const subscription& jobs,
+            bool may_abandon, connect_function connect, const surroundings& around);
 
     /// Connects for the first time, and registers. Throws haul::error.
     void enter();

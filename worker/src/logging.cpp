@@ -17,7 +17,8 @@ spdlog::level::level_enum level_of(const std::string& name) {
         if (name == known)
             return spdlog::level::from_str(name);
     }
-    throw error{"unknown log level \"" + name + "\"", {}, {}, "Levels are trace, debug, info, warning, error, off."};
+    throw error{
+        "unknown log level \"" + name + "\"", {}, {}, "Levels are trace, debug, info, warning, error, off."};
 }
 
 std::string escaped_pattern(std::string_view text) {
@@ -43,7 +44,8 @@ spdlog::sink_ptr log_file::open_sink() const {
     spdlog::sink_ptr sink;
     try {
         if (!options_.file.empty())
-            sink = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options_.file, options_.size, options_.count);
+            sink = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options_.file, options_.size,
+                                                                          options_.count);
         else if (options_.quiet)
             sink = std::make_shared<spdlog::sinks::null_sink_mt>();
         else

@@ -14,8 +14,8 @@ class dist_sink;
 
 namespace haul::core {
 
-/// The worker's log: lines of key=value, one for each change of state, to a file that rotates or to standard error.
-/// Thread-safe.
+/// The worker's log: lines of key=value, one for each change of state, to a file that rotates or to standard
+/// error. Thread-safe.
 class log_file {
 public:
     /// Throws haul::error when the file cannot be opened or the level is unknown.

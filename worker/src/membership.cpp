@@ -27,7 +27,8 @@ void membership::maintain(session& db) {
     } catch (const interrupted_error&) {
         throw;
     } catch (const error& failure) {
-        log_.warn("event=maintenance_failed sqlstate={} message={}", failure.sqlstate(), log_value(failure.what()));
+        log_.warn("event=maintenance_failed sqlstate={} message={}", failure.sqlstate(),
+                  log_value(failure.what()));
     }
 }
 

@@ -10,8 +10,8 @@
 
 namespace haul::core {
 
-/// The worker's row in haul.workers: registering, heartbeats with the maintenance that goes with them, and the end.
-/// Not thread-safe.
+/// The worker's row in haul.workers: registering, heartbeats with the maintenance that goes with them, and
+/// the end. Not thread-safe.
 class membership {
 public:
     membership(std::string name, std::string options, std::chrono::milliseconds heartbeat_interval,

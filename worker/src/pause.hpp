@@ -29,7 +29,8 @@ private:
 };
 
 /// `interval` varied by at most half of the fraction: 60 s and 0.1 give 57 to 63 s.
-std::chrono::milliseconds jittered(std::chrono::milliseconds interval, double fraction, std::mt19937_64& random);
+std::chrono::milliseconds jittered(std::chrono::milliseconds interval, double fraction,
+                                   std::mt19937_64& random);
 
 } // namespace haul::core
 

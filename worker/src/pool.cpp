@@ -6,10 +6,7 @@
 namespace haul::core {
 
 pool::pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended)
-    : jobs_{jobs},
-      bounds_{bounds},
-      make_executor_{std::move(make_executor)},
-      ended_{ended} {}
+    : jobs_{jobs}, bounds_{bounds}, make_executor_{std::move(make_executor)}, ended_{ended} {}
 
 pool::~pool() {
     jobs_.close();

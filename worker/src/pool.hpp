@@ -18,7 +18,8 @@ public:
     struct limits {
         std::size_t least;
         std::size_t most;
-        std::chrono::milliseconds idle; ///< a thread above the least number ends after this time without a job
+        std::chrono::milliseconds
+            idle; ///< a thread above the least number ends after this time without a job
     };
     using executor_factory = std::function<std::unique_ptr<executor>()>;
 

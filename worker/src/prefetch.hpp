@@ -8,13 +8,14 @@
 
 namespace haul::core {
 
-/// How many jobs to fetch ahead of the threads: what they get through in a few milliseconds, so that they never wait for
-/// the database, and slow jobs are not kept from other workers. Not thread-safe.
+/// How many jobs to fetch ahead of the threads: what they get through in a few milliseconds, so that they
+/// never wait for the database, and slow jobs are not kept from other workers. Not thread-safe.
 class prefetch {
 public:
     explicit prefetch(std::size_t most) : most_{most} {}
 
-    /// `finished`: jobs that threads have run so far. Returns how many should lie ready beside those that run.
+    /// `finished`: jobs that threads have run so far. Returns how many should lie ready beside those that
+    /// run.
     std::size_t observe(steady_time now, std::uint64_t finished);
 
 private:

@@ -24,15 +24,16 @@ std::int64_t register_worker(session& db, const std::string& name, const std::st
 
 result checkout(session& db, std::int64_t worker, int max_jobs) {
     static constexpr statement call{
-        "haul_checkout", "SELECT id, claim, queue, kind, args, priority, attempt, max_attempts, run_at, enqueued_at,"
-                         " timeout, on_timeout, interrupted_at, last_error, confirm_start FROM haul.checkout($1, $2)"};
+        "haul_checkout",
+        "SELECT id, claim, queue, kind, args, priority, attempt, max_attempts, run_at, enqueued_at,"
+        " timeout, on_timeout, interrupted_at, last_error, confirm_start FROM haul.checkout($1, $2)"};
     return db.query(call, parameters{}.add_int64(worker).add_int32(max_jobs));
 }
 
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining) {
     static constexpr statement call{"haul_heartbeat", "SELECT haul.heartbeat($1, $2, $3)"};
-    const auto rows =
-        db.query(call, parameters{}.add_int64(worker).add_int32(busy).add_text(draining ? "draining" : "running"));
+    const auto rows = db.query(
+        call, parameters{}.add_int64(worker).add_int32(busy).add_text(draining ? "draining" : "running"));
     return rows.boolean(0, 0);
 }
 
@@ -85,9 +86,11 @@ void unregister_worker(session& db, std::int64_t worker) {
     db.query(call, parameters{}.add_int64(worker));
 }
 
-bool progress(session& db, std::int64_t worker, std::int64_t id, std::int32_t claim, const std::string& value) {
+bool progress(session& db, std::int64_t worker, std::int64_t id, std::int32_t claim,
+              const std::string& value) {
     static constexpr statement call{"haul_progress", "SELECT haul.progress($1, $2, $3, $4)"};
-    const auto rows = db.query(call, parameters{}.add_int64(worker).add_int64(id).add_int32(claim).add_jsonb(value));
+    const auto rows =
+        db.query(call, parameters{}.add_int64(worker).add_int64(id).add_int32(claim).add_jsonb(value));
     return rows.boolean(0, 0);
 }
 

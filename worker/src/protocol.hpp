@@ -45,7 +45,8 @@ std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& 
 std::vector<std::int64_t> release(session& db, std::int64_t worker, const claims& jobs, bool started);
 void unregister_worker(session& db, std::int64_t worker);
 /// Returns whether the job was owned.
-bool progress(session& db, std::int64_t worker, std::int64_t id, std::int32_t claim, const std::string& value);
+bool progress(session& db, std::int64_t worker, std::int64_t id, std::int32_t claim,
+              const std::string& value);
 
 } // namespace haul::core::protocol
 

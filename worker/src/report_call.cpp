@@ -60,9 +60,10 @@ ids complete(session& db, report_range reports) {
 
 ids fail(session& db, report_range reports) {
     static constexpr statement call{
-        "haul_fail", "SELECT j.id, haul.fail($1, j.id, j.claim, j.error, NULL, j.retry_in, j.retry_queue, j.final)"
-                     " IS NOT NULL FROM unnest($2, $3, $4, $5, $6, $7)"
-                     " AS j(id, claim, error, retry_in, retry_queue, final)"};
+        "haul_fail",
+        "SELECT j.id, haul.fail($1, j.id, j.claim, j.error, NULL, j.retry_in, j.retry_queue, j.final)"
+        " IS NOT NULL FROM unnest($2, $3, $4, $5, $6, $7)"
+        " AS j(id, claim, error, retry_in, retry_queue, final)"};
     tokens jobs{reports};
     array_builder errors{type::text}, delays{type::interval}, queues{type::text}, finals{type::boolean};
     for (const auto& one : reports) {
@@ -125,15 +126,18 @@ bool report_order(const report& one, const report& other) noexcept {
 }
 
 const char* call_name(const report& what) noexcept {
-    constexpr const char* names[] = {"complete", "fail", "fail", "discard", "cancelled", "snooze", "release", ""};
+    constexpr const char* names[] = {"complete",  "fail",   "fail",    "discard",
+                                     "cancelled", "snooze", "release", ""};
     return names[what.how.index()];
 }
 
 std::vector<std::int64_t> send(session& db, report_range reports) {
-    static constexpr statement discard_call{"haul_discard", "SELECT j.id, haul.discard($1, j.id, j.claim, j.reason)"
-                                                            " FROM unnest($2, $3, $4) AS j(id, claim, reason)"};
-    static constexpr statement cancel_call{"haul_cancelled", "SELECT j.id, haul.cancelled($1, j.id, j.claim, j.reason)"
-                                                             " FROM unnest($2, $3, $4) AS j(id, claim, reason)"};
+    static constexpr statement discard_call{"haul_discard",
+                                            "SELECT j.id, haul.discard($1, j.id, j.claim, j.reason)"
+                                            " FROM unnest($2, $3, $4) AS j(id, claim, reason)"};
+    static constexpr statement cancel_call{"haul_cancelled",
+                                           "SELECT j.id, haul.cancelled($1, j.id, j.claim, j.reason)"
+                                           " FROM unnest($2, $3, $4) AS j(id, claim, reason)"};
     return std::visit(
         [&](const auto& how) -> ids {
             using way = std::decay_t<decltype(how)>;

@@ -32,8 +32,8 @@ bool report_order(const report& one, const report& other) noexcept;
 /// The name of the server's function for this way to end.
 const char* call_name(const report& what) noexcept;
 
-/// Tells the server, in one statement, which is one transaction. Returns the ids that were not owned any more.
-/// Throws what session::query() throws.
+/// Tells the server, in one statement, which is one transaction. Returns the ids that were not owned any
+/// more. Throws what session::query() throws.
 std::vector<std::int64_t> send(session& db, report_range reports);
 
 } // namespace haul::core

@@ -29,12 +29,11 @@ bool blames_data(const error& failure) {
 } // namespace
 
 reporter::reporter(connect_function connect, event& settled, const event& interrupt, spdlog::logger& log)
-    : connect_{std::move(connect)},
-      settled_{settled},
-      interrupt_{interrupt},
-      log_{log} {}
+    : connect_{std::move(connect)}, settled_{settled}, interrupt_{interrupt}, log_{log} {}
 
-reporter::~reporter() { finish(); }
+reporter::~reporter() {
+    finish();
+}
 
 void reporter::start() {
     session_.emplace(connect_());
@@ -160,7 +159,9 @@ void reporter::run() noexcept {
             }
         }
     } catch (const std::exception& failure) {
-        log_.error("event=reports_given_up unreported={} message={}", accepted() - delivered(), log_value(failure.what()));
+        if (accepted() != delivered())
+            log_.error("event=reports_given_up unreported={} message={}", accepted() - delivered(),
+                       log_value(failure.what()));
     }
     give_up(current);
 }
@@ -262,15 +263,16 @@ void reporter::send_alone(core::report& what) {
                       log_value(failure.what()));
             if (replaced)
                 return;
-            what.how = retry{std::string{"the server refused the outcome \""} + call_name(what) + "\": " + failure.what()};
+            what.how = retry{std::string{"the server refused the outcome \""} + call_name(what) +
+                             "\": " + failure.what()};
         }
     }
 }
 
 void reporter::log_not_owned(const std::vector<std::int64_t>& ids, const char* call) const {
     for (const auto id : ids)
-        log_.log(in_doubt_ ? spdlog::level::info : spdlog::level::warn, "event=not_owned job={} call={} in_doubt={}", id,
-                 call, in_doubt_);
+        log_.log(in_doubt_ ? spdlog::level::info : spdlog::level::warn,
+                 "event=not_owned job={} call={} in_doubt={}", id, call, in_doubt_);
 }
 
 } // namespace haul::core

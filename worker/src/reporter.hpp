@@ -19,9 +19,9 @@
 
 namespace haul::core {
 
-/// Tells the server how jobs ended, on a thread and a connection of its own: at once when it is idle, many in one call
-/// under load. What cannot be told while the database is away is kept and told later; every call is guarded by the
-/// job's claim, so telling twice does no harm.
+/// Tells the server how jobs ended, on a thread and a connection of its own: at once when it is idle, many in
+/// one call under load. What cannot be told while the database is away is kept and told later; every call is
+/// guarded by the job's claim, so telling twice does no harm.
 ///
 /// report(), progress(), confirm_start() and the counts are thread-safe.
 class reporter final : public report_sink {

@@ -17,8 +17,8 @@ std::string trimmed(const char* text) {
     return value;
 }
 
-// Longest time to connect, by the parameter connect_timeout, which libpq applies to each host but, in a connect that
-// does not block, leaves to us.
+// Longest time to connect, by the parameter connect_timeout, which libpq applies to each host but, in a
+// connect that does not block, leaves to us.
 std::optional<std::chrono::seconds> connect_timeout(PGconn* connection) {
     struct closer {
         void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
@@ -34,7 +34,8 @@ std::optional<std::chrono::seconds> connect_timeout(PGconn* connection) {
         if (keyword == "connect_timeout")
             seconds = std::atoi(option->val);
         else if (keyword == "host" || keyword == "hostaddr")
-            hosts = std::max<std::size_t>(hosts, 1 + static_cast<std::size_t>(std::count(value.begin(), value.end(), ',')));
+            hosts = std::max<std::size_t>(
+                hosts, 1 + static_cast<std::size_t>(std::count(value.begin(), value.end(), ',')));
     }
     if (seconds <= 0)
         return std::nullopt;
@@ -60,7 +61,9 @@ parameters& parameters::own(oid type, std::string value) {
     return *this;
 }
 
-parameters& parameters::add_boolean(bool value) { return own(type::boolean, std::string(1, value ? '\1' : '\0')); }
+parameters& parameters::add_boolean(bool value) {
+    return own(type::boolean, std::string(1, value ? '\1' : '\0'));
+}
 
 parameters& parameters::add_int32(std::int32_t value) {
     std::string bytes;
@@ -74,9 +77,13 @@ parameters& parameters::add_int64(std::int64_t value) {
     return own(type::int8, std::move(bytes));
 }
 
-parameters& parameters::add_text(std::string_view value) { return own(type::text, std::string{value}); }
+parameters& parameters::add_text(std::string_view value) {
+    return own(type::text, std::string{value});
+}
 
-parameters& parameters::add_jsonb(std::string_view value) { return own(type::jsonb, '\1' + std::string{value}); }
+parameters& parameters::add_jsonb(std::string_view value) {
+    return own(type::jsonb, '\1' + std::string{value});
+}
 
 parameters& parameters::add_interval(std::chrono::microseconds value) {
     std::string bytes;
@@ -93,11 +100,12 @@ parameters& parameters::add_array(oid type, array_builder& value) {
     return *this;
 }
 
-session::session(const std::string& dsn, const std::string& application_name, const event& interrupt, bool prepare)
-    : interrupt_{interrupt},
-      prepare_{prepare} {
+session::session(const std::string& dsn, const std::string& application_name, const event& interrupt,
+                 bool prepare)
+    : interrupt_{interrupt}, prepare_{prepare} {
     connect(connection_string(dsn, application_name));
-    PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        connection_.get(), [](void*, const char*) {}, nullptr);
     // The environment can ask for another encoding, but texts are UTF-8 here.
     if (std::string_view{PQparameterStatus(connection_.get(), "client_encoding")} != "UTF8")
         execute("SET client_encoding = 'UTF8'");
@@ -135,7 +143,8 @@ void session::fail(const PGresult* raw) {
     const bool lost = PQstatus(connection_.get()) == CONNECTION_BAD;
     const std::string text = trimmed(raw ? PQresultErrorMessage(raw) : PQerrorMessage(connection_.get()));
     if (lost || !state)
-        throw connection_error{text.empty() ? "connection to the database is lost" : text, state ? state : "08006"};
+        throw connection_error{text.empty() ? "connection to the database is lost" : text,
+                               state ? state : "08006"};
     throw_error(text, state);
 }
 
@@ -180,14 +189,17 @@ void session::prepare(const statement& what, const parameters& values) {
 result session::query(const statement& what, const parameters& values) {
     const auto count = static_cast<int>(values.types_.size());
     if (!prepare_)
-        return finish(PQsendQueryParams(connection_.get(), what.sql, count, values.types_.data(), values.values_.data(),
-                                        values.lengths_.data(), values.formats_.data(), 1));
+        return finish(PQsendQueryParams(connection_.get(), what.sql, count, values.types_.data(),
+                                        values.values_.data(), values.lengths_.data(), values.formats_.data(),
+                                        1));
     prepare(what, values);
     return finish(PQsendQueryPrepared(connection_.get(), what.name, count, values.values_.data(),
                                       values.lengths_.data(), values.formats_.data(), 1));
 }
 
-void session::execute(const char* sql) { finish(PQsendQuery(connection_.get(), sql)); }
+void session::execute(const char* sql) {
+    finish(PQsendQuery(connection_.get(), sql));
+}
 
 void session::read_notifications(std::vector<std::string>& payloads) {
     if (!PQconsumeInput(connection_.get()))

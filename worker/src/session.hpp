@@ -28,7 +28,8 @@ public:
     int rows() const noexcept { return PQntuples(raw_.get()); }
     bool is_null(int row, int column) const noexcept { return PQgetisnull(raw_.get(), row, column) != 0; }
     std::string_view operator()(int row, int column) const noexcept {
-        return {PQgetvalue(raw_.get(), row, column), static_cast<std::size_t>(PQgetlength(raw_.get(), row, column))};
+        return {PQgetvalue(raw_.get(), row, column),
+                static_cast<std::size_t>(PQgetlength(raw_.get(), row, column))};
     }
     bool boolean(int row, int column) const noexcept {
         return !is_null(row, column) && (*this)(row, column)[0] != '\0';
@@ -72,8 +73,8 @@ private:
     std::vector<int> formats_;
 };
 
-/// A connection of libpq: every wait is a poll() on its socket and on an event, so it can always be given up, and
-/// rows arrive without a copy. It never reconnects. Not thread-safe.
+/// A connection of libpq: every wait is a poll() on its socket and on an event, so it can always be given up,
+/// and rows arrive without a copy. It never reconnects. Not thread-safe.
 class session {
 public:
     /// `interrupt` must outlive the session; once it is set every wait ends with interrupted_error. Without
@@ -82,8 +83,8 @@ public:
     session(const std::string& dsn, const std::string& application_name, const event& interrupt,
             bool prepare = true);
 
-    /// Runs a statement and waits for its rows. Throws connection_error when the connection is lost (whether the
-    /// statement took effect is unknown then), and other haul::errors as the server says.
+    /// Runs a statement and waits for its rows. Throws connection_error when the connection is lost (whether
+    /// the statement took effect is unknown then), and other haul::errors as the server says.
     result query(const statement& what, const parameters& values = {});
 
     /// Runs SQL without parameters, whose rows do not matter.
@@ -91,8 +92,8 @@ public:
 
     int socket() const noexcept { return PQsocket(connection_.get()); }
 
-    /// Reads what has arrived, without blocking, and appends the payloads of notifications. Throws connection_error
-    /// when the connection is dead.
+    /// Reads what has arrived, without blocking, and appends the payloads of notifications. Throws
+    /// connection_error when the connection is dead.
     void read_notifications(std::vector<std::string>& payloads);
 
     /// Process id of the backend.

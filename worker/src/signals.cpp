@@ -21,9 +21,13 @@ sigset_t set_of(std::initializer_list<int> numbers) {
 
 } // namespace
 
-blocked_signals::blocked_signals(const sigset_t& blocked) { pthread_sigmask(SIG_BLOCK, &blocked, &before_); }
+blocked_signals::blocked_signals(const sigset_t& blocked) {
+    pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+}
 
-blocked_signals::~blocked_signals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+blocked_signals::~blocked_signals() {
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
 
 sigset_t blocked_signals::all() noexcept {
     sigset_t set;
@@ -41,7 +45,9 @@ signal_source::signal_source(std::initializer_list<int> numbers) : blocked_{set_
         throw std::system_error{errno, std::generic_category(), "signalfd"};
 }
 
-signal_source::~signal_source() { ::close(descriptor_); }
+signal_source::~signal_source() {
+    ::close(descriptor_);
+}
 
 std::optional<int> signal_source::wait(const event& other, std::optional<steady_time> until) {
     wait_for(descriptor_, POLLIN, other, until);

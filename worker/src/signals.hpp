@@ -9,7 +9,8 @@
 
 namespace haul::core {
 
-/// Blocks signals in the thread that made it, and in the threads that this one starts, for as long as it lives.
+/// Blocks signals in the thread that made it, and in the threads that this one starts, for as long as it
+/// lives.
 class blocked_signals {
 public:
     explicit blocked_signals(const sigset_t& blocked);

@@ -17,9 +17,11 @@ std::string host_name() {
 
 subscription::subscription(const worker_options& options, std::vector<std::string> kinds) {
     if (kinds.empty())
-        throw error{"the worker has no handler", {}, {}, "Register at least one: only kinds with a handler are run."};
+        throw error{
+            "the worker has no handler", {}, {}, "Register at least one: only kinds with a handler are run."};
     if (options.max_threads < 1 || options.min_threads < 0 || options.min_threads > options.max_threads)
-        throw error{"bad number of threads: at least 0 and at most max_threads are kept, and max_threads is at least 1"};
+        throw error{"bad number of threads: at least 0 and at most max_threads are kept, and max_threads is "
+                    "at least 1"};
 
     if (!options.name_space.empty())
         prefix_ = options.name_space + '.';

@@ -23,7 +23,8 @@ std::size_t sequence_length(std::string_view text) {
     }
     const std::uint8_t second = byte(1);
     const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-    const bool beyond = (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F); // surrogates; the end
+    const bool beyond =
+        (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F); // surrogates; the end
     return overlong || beyond ? 0 : length;
 }
 
@@ -44,7 +45,9 @@ std::string to_utf8(std::string_view bytes) {
 }
 
 std::string log_value(std::string_view value) {
-    const auto plain = [](char c) { return static_cast<unsigned char>(c) > ' ' && c != '"' && c != '=' && c != 0x7F; };
+    const auto plain = [](char c) {
+        return static_cast<unsigned char>(c) > ' ' && c != '"' && c != '=' && c != 0x7F;
+    };
     bool quotes = value.empty();
     for (const char c : value)
         quotes = quotes || !plain(c);
@@ -71,8 +74,8 @@ std::string in_seconds(std::chrono::microseconds duration) {
 std::string in_utc(std::chrono::system_clock::time_point time) {
     const auto whole = std::chrono::floor<std::chrono::seconds>(time);
     const auto fraction = std::chrono::duration_cast<std::chrono::microseconds>(time - whole);
-    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(whole)),
-                       fraction.count());
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z",
+                       fmt::gmtime(std::chrono::system_clock::to_time_t(whole)), fraction.count());
 }
 
 std::string_view tail(std::string_view text, std::size_t most) {

@@ -19,7 +19,8 @@ pqxx::transaction_base& thread_connection::transaction() {
     return *transaction_;
 }
 
-void thread_connection::execute(const std::string& sql, const std::vector<std::optional<std::string>>& params) {
+void thread_connection::execute(const std::string& sql,
+                                const std::vector<std::optional<std::string>>& params) {
     auto& within = transaction();
     translated(*connection_, [&] { compat::exec_list(within, sql, params); });
 }

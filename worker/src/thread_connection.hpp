@@ -11,13 +11,12 @@
 
 namespace haul::core {
 
-/// The connection of one thread for the transactions of its handlers: made when a handler first asks for one, kept
-/// for the next job, replaced when it was lost. Not thread-safe.
+/// The connection of one thread for the transactions of its handlers: made when a handler first asks for one,
+/// kept for the next job, replaced when it was lost. Not thread-safe.
 class thread_connection {
 public:
     thread_connection(std::string dsn, std::string application_name)
-        : dsn_{std::move(dsn)},
-          application_name_{std::move(application_name)} {}
+        : dsn_{std::move(dsn)}, application_name_{std::move(application_name)} {}
 
     /// The transaction of the current job, begun at the first call. Throws connection_error.
     pqxx::transaction_base& transaction();

@@ -49,12 +49,13 @@ public:
                    subscription_,
                    may_abandon,
                    [this] { return connect("fetch"); },
-                   {jobs_, buffer_, pool_, reporter_, wake_, log_.logger()}} {
+                   {jobs_, buffer_, pool_, reporter_, wake_, interrupt_, log_.logger()}} {
         const blocked_signals none{blocked_signals::all()};
         try {
             fetcher_.enter();
         } catch (const not_installed& failure) {
-            throw not_installed{std::string{"the extension pg_haul is not installed in this database: "} + failure.what(),
+            throw not_installed{std::string{"the extension pg_haul is not installed in this database: "} +
+                                    failure.what(),
                                 failure.sqlstate(), failure.detail(), "Run CREATE EXTENSION pg_haul there."};
         }
         reporter_.start();
@@ -104,14 +105,13 @@ private:
     }
 
     std::unique_ptr<executor> make_executor(const registry& handlers) {
-        return std::make_unique<executor>(handlers, reporter_, thread_connection{options_.dsn, application_name("job")},
-                                          log_.logger());
+        return std::make_unique<executor>(
+            handlers, reporter_, thread_connection{options_.dsn, application_name("job")}, log_.logger());
     }
 
     void run() noexcept {
         fetcher_.run();
-        if (!told_everything())
-            interrupt_.set();
+        interrupt_.set(); // what is not told by now stays untold
         if (!fetcher_.abandoned()) {
             pool_.join();
             reporter_.finish();
@@ -163,9 +163,13 @@ worker& worker::add(const std::string& kind, handler function) {
     return *this;
 }
 
-worker& worker::add(const handler_spec& spec) { return add(spec.kind, make_handler(spec)); }
+worker& worker::add(const handler_spec& spec) {
+    return add(spec.kind, make_handler(spec));
+}
 
-void worker::start() { impl_->start(false); }
+void worker::start() {
+    impl_->start(false);
+}
 
 void worker::stop() noexcept {
     if (impl_->running)

@@ -16,9 +16,10 @@ namespace haul {
 
 enum class log_level { trace, debug, info, warning, error };
 
-/// What a handler knows about the job it runs, and what it can ask of the worker. Valid while the handler runs.
-/// An interface, so that a plugin needs nothing of the worker to link with, and a test can run a handler on its own.
-/// One thread at a time may use it, except for cancelled() and wait_for(), which any thread may call.
+/// What a handler knows about the job it runs, and what it can ask of the worker. Valid while the handler
+/// runs. An interface, so that a plugin needs nothing of the worker to link with, and a test can run a
+/// handler on its own. One thread at a time may use it, except for cancelled() and wait_for(), which any
+/// thread may call.
 class job_context {
 public:
     job_context(const job_context&) = delete;
@@ -47,16 +48,16 @@ public:
     /// When the execution's timeout passes, if it has one.
     virtual std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept = 0;
 
-    /// True when the handler should stop: the worker is killing the job, or its timeout has passed. A handler that
-    /// was told so has not done its work: what it returns as completed, or throws as an error, counts as an
-    /// interruption or a timeout. Any other outcome stands.
+    /// True when the handler should stop: the worker is killing the job, or its timeout has passed. A handler
+    /// that was told so has not done its work: what it returns as completed, or throws as an error, counts as
+    /// an interruption or a timeout. Any other outcome stands.
     virtual bool cancelled() const noexcept = 0;
 
     /// Waits, for as long as told; false, at once, when cancelled() becomes true.
     virtual bool wait_for(std::chrono::milliseconds duration) const = 0;
 
-    /// A file descriptor, for poll(), that becomes readable when the worker kills the job. It does not tell of the
-    /// timeout: use deadline(). Never read from it.
+    /// A file descriptor, for poll(), that becomes readable when the worker kills the job. It does not tell
+    /// of the timeout: use deadline(). Never read from it.
     virtual int kill_descriptor() const noexcept = 0;
     /// The worker ends at once: do not be gentle with child processes.
     virtual bool killed_by_force() const noexcept = 0;
@@ -67,10 +68,10 @@ public:
     /// Writes a line to the worker's log, with the job's id and kind.
     virtual void log(log_level level, std::string_view message) const = 0;
 
-    /// A transaction on a connection that belongs to this thread, begun at the first call. When the handler ends as
-    /// completed, the job's completion is part of it and it is committed: the effects happen exactly once. With any
-    /// other outcome it is rolled back. Do not commit or abort it. When the connection is lost, the job is tried
-    /// again without being charged an attempt. Throws haul::connection_error.
+    /// A transaction on a connection that belongs to this thread, begun at the first call. When the handler
+    /// ends as completed, the job's completion is part of it and it is committed: the effects happen exactly
+    /// once. With any other outcome it is rolled back. Do not commit or abort it. When the connection is
+    /// lost, the job is tried again without being charged an attempt. Throws haul::connection_error.
     virtual pqxx::transaction_base& transaction() const = 0;
 
     /// The job as a JSON object: what a handler program gets on its standard input.

@@ -10,8 +10,8 @@
 
 namespace haul {
 
-/// How an execution of a job ended. A handler returns one of these, or throws it; any other exception is a failed
-/// attempt with its what().
+/// How an execution of a job ended. A handler returns one of these, or throws it; any other exception is a
+/// failed attempt with its what().
 ///
 /// All texts are UTF-8; what is not is replaced before it is sent.
 

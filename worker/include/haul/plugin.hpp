@@ -6,7 +6,8 @@
 
 #include <type_traits>
 
-/// A plugin is a shared object with one handler, which the configuration gives a kind: `count: {plugin: ./count.so}`.
+/// A plugin is a shared object with one handler, which the configuration gives a kind: `count: {plugin:
+/// ./count.so}`.
 ///
 ///     #include <haul/plugin.hpp>
 ///     static haul::outcome count(const haul::job_context& job) { …; return haul::completed{}; }
@@ -14,8 +15,9 @@
 ///
 ///     g++ -std=c++17 -shared -fPIC -I…/include count.cpp -o count.so
 ///
-/// It needs nothing of haul to link with, but must be built with the headers of the worker that loads it and with a
-/// compiler whose C++ library is compatible. The handler is called by several threads at once and is never unloaded.
+/// It needs nothing of haul to link with, but must be built with the headers of the worker that loads it and
+/// with a compiler whose C++ library is compatible. The handler is called by several threads at once and is
+/// never unloaded.
 
 namespace haul {
 
@@ -46,7 +48,7 @@ outcome run_plugin(const job_context& job) {
 
 /// Makes `function`, an outcome(const job_context&) or void(const job_context&), the handler of the plugin.
 #define HAUL_PLUGIN(function)                                                                                \
-    extern "C" __attribute__((visibility("default"))) const haul::plugin_entry haul_plugin;                 \
+    extern "C" __attribute__((visibility("default"))) const haul::plugin_entry haul_plugin;                  \
     const haul::plugin_entry haul_plugin{haul::plugin_interface, haul::detail::run_plugin<function>};
 
 #endif

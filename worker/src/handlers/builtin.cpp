@@ -19,7 +19,8 @@ outcome sleep(const job_context& job) {
 
 outcome fail(const job_context& job) {
     const auto found = job.args().find("message");
-    return retry{found != job.args().end() && found->is_string() ? found->get<std::string>() : "failed as asked"};
+    return retry{found != job.args().end() && found->is_string() ? found->get<std::string>()
+                                                                 : "failed as asked"};
 }
 
 } // namespace
@@ -28,7 +29,9 @@ handler make_builtin_handler(const std::string& name) {
     if (name == "noop")
         return [](const job_context&) -> outcome { return completed{}; };
     if (name == "echo")
-        return [](const job_context& job) -> outcome { return completed::with_text(std::string{job.args_text()}); };
+        return [](const job_context& job) -> outcome {
+            return completed::with_text(std::string{job.args_text()});
+        };
     if (name == "sleep")
         return sleep;
     if (name == "fail")

@@ -27,7 +27,9 @@ constexpr std::chrono::seconds default_snooze{60};
 constexpr std::chrono::seconds term_to_kill{5};
 
 std::vector<std::string> variables_of(const job_context& job) {
-    const auto set = [](const char* name, std::string_view value) { return std::string{name} + '=' + std::string{value}; };
+    const auto set = [](const char* name, std::string_view value) {
+        return std::string{name} + '=' + std::string{value};
+    };
     return {
         set("HAUL_JOB_ID", std::to_string(job.id())),
         set("HAUL_KIND", job.kind()),
@@ -45,9 +47,7 @@ std::vector<std::string> variables_of(const job_context& job) {
 class conversation {
 public:
     conversation(const std::vector<std::string>& command, const job_context& job)
-        : job_{job},
-          input_{job.to_json() + '\n'},
-          program_{command, variables_of(job)} {}
+        : job_{job}, input_{job.to_json() + '\n'}, program_{command, variables_of(job)} {}
 
     /// Returns the program's status, as waitpid() gives it.
     int run() {
@@ -97,7 +97,8 @@ private:
         const auto longest = std::chrono::milliseconds{terminated_at_ ? 100 : 60'000};
         if (!until)
             return static_cast<int>(longest.count());
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*until - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(*until - std::chrono::steady_clock::now());
         return static_cast<int>(std::clamp(left, std::chrono::milliseconds{0}, longest).count());
     }
 

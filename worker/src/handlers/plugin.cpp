@@ -16,7 +16,10 @@ handler make_plugin_handler(const std::string& path) {
     // Never closed: threads may run its code until the process ends.
     const auto* entry = static_cast<const plugin_entry*>(::dlsym(library, "haul_plugin"));
     if (!entry)
-        throw error{"\"" + path + "\" is not a plugin: it has no symbol haul_plugin", {}, {}, "Use HAUL_PLUGIN of haul/plugin.hpp."};
+        throw error{"\"" + path + "\" is not a plugin: it has no symbol haul_plugin",
+                    {},
+                    {},
+                    "Use HAUL_PLUGIN of haul/plugin.hpp."};
     if (entry->interface != plugin_interface || !entry->run)
         throw error{"plugin \"" + path + "\" was built for another version of haul"};
     return [run = entry->run](const job_context& job) { return run(job); };

@@ -36,13 +36,14 @@ private:
         const std::lock_guard lock{mutex_};
         if (!call_.empty())
             return call_;
-        const auto rows = compat::exec(transaction,
-                                       "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
-                                       " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
-                                       " 'void'::pg_catalog.regtype) AND NOT p.proretset"
-                                       " FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regprocedure("
-                                       "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text))",
-                                       schema_, function_);
+        const auto rows =
+            compat::exec(transaction,
+                         "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
+                         " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
+                         " 'void'::pg_catalog.regtype) AND NOT p.proretset"
+                         " FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regprocedure("
+                         "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text))",
+                         schema_, function_);
         if (rows.empty())
             throw error{"there is no function " + name_ + "(jsonb)"};
         if (!rows[0][1].as<bool>())
@@ -60,7 +61,9 @@ private:
 } // namespace
 
 handler make_sql_handler(const std::string& name) {
-    return [function = std::make_shared<database_function>(name)](const job_context& job) { return function->run(job); };
+    return [function = std::make_shared<database_function>(name)](const job_context& job) {
+        return function->run(job);
+    };
 }
 
 } // namespace haul::core
