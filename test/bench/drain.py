@@ -111,11 +111,12 @@ def by_skip_locked(cluster: Cluster, jobs: int, clients: int, batch: int = 100) 
     # As many transactions as there are batches: each takes a full one while there is one.
     transactions = -(-jobs // (batch * clients))
     bindir = cluster.value("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
-    report = subprocess.run(
+    done = subprocess.run(
         [f"{bindir}/pgbench", "--no-vacuum", "--protocol=prepared", f"--client={clients}", f"--jobs={clients}",
          f"--transactions={transactions}", f"--define=batch={batch}", f"--file={HERE / 'skip_locked.sql'}"],
-        check=True, timeout=PATIENCE, env=cluster.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        check=True, timeout=PATIENCE, env=cluster.environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     expect("jobs left", int(cluster.value("SELECT count(*) FROM bench.jobs")), 0)
-    per_second = float(re.search(r"^tps = ([0-9.]+) \(without", report, re.MULTILINE).group(1))
+    per_second = float(re.search(r"^tps = ([0-9.]+) \(without", done.stdout, re.MULTILINE).group(1))
     cluster.psql("-c", "DROP TABLE bench.jobs", "-c", "DROP SCHEMA bench")
     return Drain(jobs / (transactions * clients / per_second))

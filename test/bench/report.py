@@ -94,8 +94,8 @@ def cost_table(cost: Cost) -> str:
     ])
 
 
-NOTE = """Completions and all of the SQL wait for the disk. Claims of haul do not: one that a crash of the server takes away is a job
-that is ready again."""
+NOTE = """Completions and all of the SQL wait for the disk. Claims of haul do not: one that a crash of the server takes
+away is a job that is ready again."""
 
 
 def results(figures: Figures) -> str:
