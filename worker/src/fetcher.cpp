@@ -124,6 +124,7 @@ void fetcher::step() {
 
 void fetcher::connect() {
     session_.emplace(connect_());
+    // Without a listener the connection may be one of a pooler's: nothing set here may stay behind in it.
     if (!options_.enable_listener)
         return;
     session_->execute("LISTEN haul");
