@@ -34,10 +34,11 @@ arguments_token(FunctionCallInfo fcinfo)
 int
 named_job_compare(const void *a, const void *b)
 {
-	int64 x = ((const NamedJob *) a)->id;
-	int64 y = ((const NamedJob *) b)->id;
+	const NamedJob *x = a;
+	const NamedJob *y = b;
 
-	return (x > y) - (x < y);
+	return x->id != y->id ? (x->id > y->id) - (x->id < y->id)
+						  : (x->claim > y->claim) - (x->claim < y->claim);
 }
 
 int

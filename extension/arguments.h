@@ -38,7 +38,7 @@ extern int arguments_array(FunctionCallInfo fcinfo, int argument, const char *na
 extern void arguments_refuse_lengths(const char *name, int length, int wanted);
 
 /*
- * Arguments 1 and 2 of the calls about many jobs, in the order of their ids: so the
+ * Arguments 1 and 2 of the calls about many jobs, in the order of their ids and claims: so the
  * index is walked in one direction, and no two calls wait for each other in a
  * circle. Returns how many.
  */

@@ -22,6 +22,7 @@
 
 static HaulCatalog catalog;
 static bool catalog_valid = false;
+static bool outdated; /* an invalidation came while they were looked up */
 
 static const struct
 {
@@ -53,11 +54,16 @@ oid_of(int i)
 static void
 forget(Datum arg, Oid relation)
 {
-	if (!OidIsValid(relation))
+	/* while they are looked up, any message may be about one of them */
+	bool ours = !catalog_valid || !OidIsValid(relation);
+
+	for (int i = 0; !ours && i < lengthof(relations); i++)
+		ours = *oid_of(i) == relation;
+	if (ours)
+	{
 		catalog_valid = false;
-	for (int i = 0; catalog_valid && i < lengthof(relations); i++)
-		if (*oid_of(i) == relation)
-			catalog_valid = false;
+		outdated = true;
+	}
 }
 
 const HaulCatalog *
@@ -74,6 +80,7 @@ haul_catalog(void)
 		registered = true;
 	}
 
+	outdated = false;
 	catalog.schema = get_namespace_oid("haul", true);
 	for (int i = 0; i < lengthof(relations); i++)
 	{
@@ -89,8 +96,8 @@ haul_catalog(void)
 	jobs = table_open(catalog.jobs, AccessShareLock);
 	catalog.owner = jobs->rd_rel->relowner;
 	table_close(jobs, AccessShareLock);
-	catalog_valid = true;
-	return &catalog;
+	catalog_valid = !outdated;
+	return catalog_valid ? &catalog : haul_catalog();
 }
 
 uint64

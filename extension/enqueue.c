@@ -54,6 +54,8 @@ shown(const Row *row, enum JobColumn column)
 	bool varlena;
 	char *text;
 
+	if (job_is_null(row->job, column))
+		return pstrdup("null");
 	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(row->table), column)->atttypid, &output,
 					  &varlena);
 	text = OidOutputFunctionCall(output, job_value(row->job, column));

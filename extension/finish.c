@@ -233,7 +233,12 @@ static void
 check_delay(const Interval *delay, const char *name)
 {
 	Interval zero = {0};
+	Interval longest = {.month = 1000 * MONTHS_PER_YEAR};
 
+	if (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(delay),
+										 IntervalPGetDatum(&longest))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must not be longer than 1000 years", name)));
 	if (DatumGetBool(
 			DirectFunctionCall2(interval_lt, IntervalPGetDatum(delay), IntervalPGetDatum(&zero))))
 		ereport(

@@ -127,14 +127,15 @@ haul_reconcile(PG_FUNCTION_ARGS)
 		for (int j = 0; j < leases[i].njobs; j++)
 		{
 			NamedJob key = {.id = leases[i].jobs[j]};
-			NamedJob *match = bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare);
 			Requeue requeue = {.counter = COUNT_RELEASES};
 			TupleTableSlot *job;
 
 			call_next_job(call);
 			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job == NULL || !is_held(job, worker) ||
-				(match != NULL && match->claim == job_claim(job)))
+			if (job == NULL || !is_held(job, worker))
+				continue;
+			key.claim = job_claim(job);
+			if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
 				continue;
 			if (!job_store_lock(call->store, job, LockWaitSkip))
 				continue;

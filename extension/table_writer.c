@@ -63,7 +63,9 @@ table_writer_row(TableWriter *writer)
 		*row = table_slot_create(writer->table, NULL);
 		MemoryContextSwitchTo(caller);
 	}
-	return ExecClearTuple(*row);
+	ExecClearTuple(*row);
+	memset((*row)->tts_isnull, true, RelationGetNumberOfAttributes(writer->table) * sizeof(bool));
+	return *row;
 }
 
 static void

@@ -185,11 +185,16 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 	if (how->error != (Datum) 0)
 		job_set(copy, JOB_LAST_ERROR, how->error);
 
-	/* The queue timeout is for jobs that have not been started. */
+	/*
+	 * The queue timeout is for jobs that have not been started. It begins anew with
+	 * a new run_at; an expiry given as a time does not outlive a snooze.
+	 */
 	if (job_attempt(copy) > 0)
 		job_clear(copy, JOB_EXPIRES_AT);
-	else if (!job_is_null(copy, JOB_QUEUE_TIMEOUT))
+	else if (how->run_at != 0 && !job_is_null(copy, JOB_QUEUE_TIMEOUT))
 		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
+	else if (how->run_at != 0)
+		job_clear(copy, JOB_EXPIRES_AT);
 
 	if (!job_store_update(call->store, job))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),

@@ -419,4 +419,22 @@ SELECT is(haul.complete(:sw, ARRAY[:x_id, :x_id], ARRAY[2, 2]), ARRAY[:x_id]::bi
 SELECT is((SELECT count(*) FROM haul.finished_jobs WHERE id = :x_id), 1::bigint, 'and kept once');
 SELECT ok(helper.counters_add_up(), 'and counted once');
 
+-- What was started does not expire any more, though a snooze gives the attempt back
+SELECT haul.register_worker('expiring', '{"queues": ["expiring"]}') AS ew \gset
+INSERT INTO haul.jobs (kind, queue, expires_at) VALUES ('e', 'expiring', now() + interval '1 hour') RETURNING id AS e_id \gset
+SELECT claim FROM haul.checkout(:ew) \gset e_
+SELECT ok(haul.snooze(:ew, :e_id, :e_claim, '0'), 'a job with expires_at is snoozed');
+SELECT ok(helper.job(:e_id) ->> 'expires_at' IS NULL, 'and does not expire after that');
+SELECT claim FROM haul.checkout(:ew) \gset e_
+SELECT is(haul.complete(:ew, ARRAY[:e_id], ARRAY[:e_claim]), '{}', 'it ran again');
+INSERT INTO haul.jobs (kind, queue, expires_at, queue_timeout) VALUES ('e', 'expiring', now() + interval '10 days', '1 hour')
+	RETURNING id AS e_id \gset
+SELECT claim FROM haul.checkout(:ew) \gset e_
+SELECT is(haul.release(:ew, ARRAY[:e_id], ARRAY[:e_claim], false), '{}', 'a job with both is given back unstarted');
+SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e_id), now() + interval '10 days', 'the expiry that was given stands');
+SELECT claim FROM haul.checkout(:ew) \gset e_
+SELECT throws_ok(format('SELECT haul.snooze(%s, %s, %s, %L)', :ew, :e_id, :e_claim, '1001 years'), '22023', NULL, 'snooze for 1001 years');
+SELECT throws_ok(format('SELECT haul.fail(%s, %s, %s, %L, retry_in => %L)', :ew, :e_id, :e_claim, 'e', '1001 years'), '22023', NULL,
+	'fail with a retry in 1001 years');
+
 \ir include/finish.psql

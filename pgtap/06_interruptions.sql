@@ -214,4 +214,14 @@ SELECT is((SELECT count(*) FROM haul.jobs WHERE queue = 'rec' AND state = 'runni
 	'other workers keep theirs');
 SELECT is(helper.counts('rec'), '{"dispatches": 6, "releases": 5}', 'and counted');
 
+-- reconcile with a stale and a valid claim of one job, in either order
+SELECT haul.register_worker('both-claims', '{"queues": ["both-claims"]}') AS tw \gset
+INSERT INTO haul.jobs (kind, queue) VALUES ('t', 'both-claims') RETURNING id AS t_id \gset
+SELECT haul.release(:tw, ARRAY[id], ARRAY[claim], false) FROM haul.checkout(:tw);
+SELECT claim FROM haul.checkout(:tw) \gset t_
+SELECT is(:t_claim, 2, 'a second claim');
+SELECT is(haul.reconcile(:tw, ARRAY[:t_id, :t_id], c), 0::bigint, 'known by claims ' || c::text)
+	FROM (VALUES ('{1,2}'::integer[]), ('{2,1}')) AS v(c);
+SELECT is(haul.reconcile(:tw, ARRAY[:t_id], ARRAY[1]), 1::bigint, 'a stale claim alone does not hold it');
+
 \ir include/finish.psql

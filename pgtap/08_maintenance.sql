@@ -193,4 +193,12 @@ SELECT claim FROM haul.checkout(:w) \gset job_
 SELECT is(haul.complete(:w, ARRAY[:job_id], ARRAY[:job_claim]), '{}', 'so does complete');
 SELECT has(helper.finished(:job_id), '{"state": "completed"}', 'and nothing is lost');
 
+-- A column more than the library knows of, as between an upgrade of the extension and a new session
+ALTER TABLE haul.ledger ADD COLUMN note text;
+ALTER TABLE haul.finished_jobs ADD COLUMN note text;
+INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'wider') RETURNING id AS wider_id \gset
+SELECT is(haul.complete(w, array_agg(id), array_agg(claim)), '{}', 'tables with a column more are written to')
+	FROM (SELECT haul.register_worker('wider', '{"queues": ["wider"]}') AS w) AS r, LATERAL haul.checkout(w) GROUP BY w;
+SELECT is((SELECT state || coalesce(note, '') FROM haul.finished_jobs WHERE id = :wider_id), 'completed', 'which is null');
+
 \ir include/finish.psql

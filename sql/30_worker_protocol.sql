@@ -220,7 +220,7 @@ CREATE FUNCTION haul.snooze(worker_id bigint, id bigint, claim integer, delay in
 	AS 'MODULE_PATHNAME', 'haul_snooze';
 COMMENT ON FUNCTION haul.snooze(bigint, bigint, integer, interval) IS
 'Puts a running job back, to run again after delay; the attempt is not charged. Returns whether it was owned.
-Errors: 22004 for a NULL delay, 22023 for a negative one.';
+Errors: 22004 for a NULL delay, 22023 for a negative one or one of over 1000 years.';
 
 CREATE FUNCTION haul.release(worker_id bigint, ids bigint[], claims integer[], started boolean DEFAULT true) RETURNS bigint[]
 	LANGUAGE c
@@ -240,7 +240,7 @@ CREATE FUNCTION haul.reconcile(worker_id bigint, ids bigint[], claims integer[])
 	AS 'MODULE_PATHNAME', 'haul_reconcile';
 COMMENT ON FUNCTION haul.reconcile(bigint, bigint[], integer[]) IS
 'Gives back, uncharged, every job that the worker holds and that is not among the given: for a worker that lost its connection
-and cannot know whether its last checkout committed. Waits for checkouts of the same worker that are under way. Returns how many it gave back.';
+and cannot know whether its last checkout committed. Waits for checkouts of the same worker that are under way: call it in a transaction of its own. Returns how many it gave back.';
 
 CREATE FUNCTION haul.next_due(worker_id bigint) RETURNS interval
 	LANGUAGE c STRICT
@@ -257,6 +257,9 @@ BEGIN
 		RAISE EXCEPTION 'unknown worker status "%"', status
 			USING ERRCODE = '22023', HINT = 'A worker is running or draining.';
 	END IF;
+	-- Leaves of the history are made here, ahead of time: made by a completion, they
+	-- would keep others waiting until that transaction ends.
+	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
 	UPDATE haul.workers AS w
 		SET last_heartbeat_at = clock_timestamp(),
 			busy = coalesce(heartbeat.busy, w.busy),

@@ -44,6 +44,18 @@ BEGIN
 END
 $$;
 
+-- Whether a day's branch of haul.finished_jobs has jobs that are to stay.
+CREATE FUNCTION haul._is_kept(branch name) RETURNS boolean
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	kept boolean;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM haul.%I WHERE keep_until >= clock_timestamp())', branch || '_kept') INTO kept;
+	RETURN kept;
+END
+$$;
+
 -- Drops the leaves whose time is over; returns how many. Leaves everything as it
 -- is while somebody reads the history: the next pass tries again.
 CREATE FUNCTION haul._prune_history() RETURNS integer
@@ -52,7 +64,6 @@ CREATE FUNCTION haul._prune_history() RETURNS integer
 AS $$
 DECLARE
 	branch  record;
-	kept    boolean;
 	dropped integer := 0;
 BEGIN
 	FOR branch IN
@@ -72,15 +83,16 @@ BEGIN
 			CONTINUE WHEN branch.ends + haul._setting('haul.keep_errors') >= clock_timestamp();
 		ELSE
 			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed') >= clock_timestamp();
-			EXECUTE format('SELECT EXISTS (SELECT FROM haul.%I WHERE keep_until >= clock_timestamp())', branch.relname || '_kept')
-				INTO kept;
-			CONTINUE WHEN kept;
+			CONTINUE WHEN haul._is_kept(branch.relname);
 		END IF;
 		BEGIN
 			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.parent);
 			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.relname);
-			EXECUTE format('DROP TABLE haul.%I', branch.relname);
-			dropped := dropped + 1;
+			-- Again, now that nobody can add to it.
+			IF branch.parent <> 'finished_jobs' OR NOT haul._is_kept(branch.relname) THEN
+				EXECUTE format('DROP TABLE haul.%I', branch.relname);
+				dropped := dropped + 1;
+			END IF;
 		EXCEPTION WHEN lock_not_available THEN
 			NULL;
 		END;
