@@ -33,6 +33,8 @@
 #include "job_store.h"
 #include "wakeup.h"
 
+#define KIND_HINT "Name the kind of work, under which workers register a handler."
+
 /* What the checks look at. */
 typedef struct Row
 {
@@ -87,9 +89,8 @@ check_not_null(const Row *row)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("haul.jobs.%s must not be null", column_name(row, column)),
-					 column == JOB_KIND
-						 ? errhint("Name the kind of work, under which workers register a handler.")
-						 : errhint("Leave the column out to get its default."),
+					 column == JOB_KIND ? errhint(KIND_HINT)
+										: errhint("Leave the column out to get its default."),
 					 errtablecol(row->table, column + 1)));
 }
 
@@ -99,6 +100,7 @@ check_length(const Row *row, enum JobColumn column, int longest)
 	struct varlena *text;
 	int bytes;
 	int length;
+	char *problem;
 
 	if (job_is_null(row->job, column))
 		return;
@@ -108,10 +110,12 @@ check_length(const Row *row, enum JobColumn column, int longest)
 	if (bytes >= 1 && bytes <= longest)
 		return;
 	length = pg_mbstrlen_with_len(VARDATA_ANY(text), bytes);
-	if (length < 1 || length > longest)
-		refuse(row, column, psprintf("must have 1 to %d characters", longest),
-			   length < 1 ? "Give it a name, or leave the column out."
-						  : psprintf("It has %d characters: use a shorter one.", length));
+	problem = psprintf("must have 1 to %d characters", longest);
+	if (length > longest)
+		refuse(row, column, problem, psprintf("It has %d characters: use a shorter one.", length));
+	if (length < 1)
+		refuse(row, column, problem,
+			   column == JOB_KIND ? KIND_HINT : "Give it a name, or leave the column out.");
 }
 
 static void

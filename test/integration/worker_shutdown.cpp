@@ -124,6 +124,17 @@ TEST_F(worker_shutdown, a_handler_that_does_not_end_is_left_behind_with_its_proc
     EXPECT_EQ(workers(), 0);
 }
 
+TEST_F(worker_shutdown, a_row_that_cannot_be_deleted_is_an_error) {
+    worker_process program{dsn, yaml};
+    await("EXISTS (SELECT FROM haul.workers)");
+    server->stop("fast");
+    program->signal(SIGTERM);
+    EXPECT_EQ(program->wait(), 1) << program->errors();
+    server->start();
+    sql = session{dsn};
+    EXPECT_EQ(workers(), 1);
+}
+
 TEST_F(worker_shutdown, hup_opens_the_log_anew) {
     const temporary_directory directory;
     const auto log = (directory.path() / "log").string();

@@ -35,9 +35,10 @@ TEST(backoff, never_exceeds_a_year) {
 }
 
 TEST(backoff, refuses_what_is_none) {
-    for (const char* text : {"", "(", "exp", "exponential(", "exponential()", "exponential(5)", "exponential(5,2",
-                             "exponential(5,2) ", "exponential(5,2,1)", "linear(5,2)", "constant(-1)", "constant(.)",
-                             "constant(1e3)", "constant(1000000001)", "Constant(1)", "constant (1)", "constant(nan)"})
+    for (const char* text :
+         {"", "(", "exp", "exponential(", "exponential()", "exponential(5)", "exponential(5,2",
+          "exponential(5,2) ", "exponential(5,2,1)", "linear(5,2)", "constant(-1)", "constant(.)",
+          "constant(1e3)", "constant(1000000001)", "Constant(1)", "constant (1)", "constant(nan)"})
         EXPECT_EQ(seconds(text, 1), -1) << text;
 }
 

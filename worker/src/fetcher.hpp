@@ -49,6 +49,8 @@ public:
 
     /// After run(): jobs were left running, because they did not end in time.
     bool abandoned() const noexcept { return abandoned_; }
+    /// After run(): the worker's row could not be deleted; maintenance will.
+    bool still_registered() const noexcept { return member_.id() != 0; }
 
 private:
     enum class phase { working, draining, ended };

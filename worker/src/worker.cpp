@@ -93,7 +93,9 @@ public:
     /// After the end: threads still run handlers, which only the end of the process can stop.
     bool abandoned() const noexcept { return fetcher_.abandoned(); }
     /// After the end: whether the server was told of everything.
-    bool told_everything() const noexcept { return reporter_.accepted() == reporter_.delivered(); }
+    bool told_everything() const noexcept {
+        return reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered();
+    }
 
 private:
     std::string application_name(const std::string& purpose) const {

@@ -3,6 +3,7 @@
 
 #include "haul/connection.hpp"
 #include "haul/enqueue.hpp"
+#include "haul/error.hpp"
 
 #include <cstdint>
 #include <optional>

@@ -29,11 +29,11 @@ struct termination {
 
 /// Where log lines go.
 struct log_options {
-    std::string file;                     ///< empty: standard error
-    std::string level = "info";           ///< trace, debug, info, warning, error or off
-    std::size_t size = 10 * 1024 * 1024;  ///< bytes of one file before it is rotated
-    std::size_t count = 5;                ///< rotated files kept
-    bool quiet = false;                   ///< nothing on standard error
+    std::string file;                    ///< empty: standard error
+    std::string level = "info";          ///< trace, debug, info, warning, error or off
+    std::size_t size = 10 * 1024 * 1024; ///< bytes of one file before it is rotated
+    std::size_t count = 5;               ///< rotated files kept
+    bool quiet = false;                  ///< nothing on standard error
 };
 
 /// Everything a worker can be told. Defaults are those of the program.
@@ -48,18 +48,18 @@ struct worker_options {
     int min_priority = 1;             ///< 1 to 32767
     int max_priority = 32767;         ///< 1 to 32767
 
-    int min_threads = 1;                                    ///< threads kept when idle
-    int max_threads = 10;                                   ///< jobs run at a time, at most
-    std::chrono::milliseconds max_thread_idletime = 60s;    ///< an idle thread above min_threads ends after this
-    bool enable_listener = true;                            ///< LISTEN for new jobs; without it only polling finds them
-    std::chrono::milliseconds polling_interval = 60s;       ///< how often an idle worker looks anyway
-    double polling_jitter = 0.1;                            ///< fraction by which each poll varies: 0.1 of 60 s is 57 to 63 s
-    std::chrono::milliseconds heartbeat_interval = 10s;     ///< how often the worker says that it lives
-    bool set_db_connection_name = true;                     ///< application_name "haul worker NAME …" on each connection
+    int min_threads = 1;                                 ///< threads kept when idle
+    int max_threads = 10;                                ///< jobs run at a time, at most
+    std::chrono::milliseconds max_thread_idletime = 60s; ///< an idle thread above min_threads ends after this
+    bool enable_listener = true; ///< LISTEN for new jobs; without it only polling finds them
+    std::chrono::milliseconds polling_interval = 60s; ///< how often an idle worker looks anyway
+    double polling_jitter = 0.1; ///< fraction by which each poll varies: 0.1 of 60 s is 57 to 63 s
+    std::chrono::milliseconds heartbeat_interval = 10s; ///< how often the worker says that it lives
+    bool set_db_connection_name = true; ///< application_name "haul worker NAME …" on each connection
     termination wait_for_termination;
 
-    bool exit_when_empty = false;                           ///< end when nothing is due and nothing runs
-    std::optional<std::chrono::milliseconds> exit_after;    ///< end after this time
+    bool exit_when_empty = false;                        ///< end when nothing is due and nothing runs
+    std::optional<std::chrono::milliseconds> exit_after; ///< end after this time
 
     log_options log;
 };
