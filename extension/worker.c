@@ -6,13 +6,11 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "miscadmin.h"
 
 #include "compat.h"

@@ -1,18 +1,8 @@
 -- Every part of the surface works as the first thing that a session does: without preloading, the library is loaded by
 -- the first call into it, and settings exist only from then on. So each statement gets a session of its own, in a
 -- database of its own, where it is committed.
-\set ON_ERROR_STOP on
-\set QUIET on
-\pset format unaligned
-\pset tuples_only on
-SET client_min_messages = warning;
-\set home :DBNAME
-DROP DATABASE IF EXISTS haul_test_first_call;
-CREATE DATABASE haul_test_first_call;
-\c haul_test_first_call
-SET client_min_messages = warning;
-CREATE EXTENSION pgtap;
-CREATE EXTENSION pg_haul;
+\set database haul_test_first_call
+\ir include/own_database.psql
 CREATE TABLE outcomes (n integer GENERATED ALWAYS AS IDENTITY, what text, outcome text);
 
 -- psql goes on after an error, so that a statement that fails is one test that fails.

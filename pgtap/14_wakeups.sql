@@ -1,16 +1,6 @@
 -- NOTIFY on channel "haul": one for each queue that got work, at commit. Needs commits, hence a database of its own.
-\set ON_ERROR_STOP on
-\set QUIET on
-\pset format unaligned
-\pset tuples_only on
-SET client_min_messages = warning;
-\set home :DBNAME
-DROP DATABASE IF EXISTS haul_test_wakeups;
-CREATE DATABASE haul_test_wakeups;
-\c haul_test_wakeups
-SET client_min_messages = warning;
-CREATE EXTENSION pgtap;
-CREATE EXTENSION pg_haul;
+\set database haul_test_wakeups
+\ir include/own_database.psql
 LISTEN haul;
 
 -- psql writes the notifications of its own session beside the results of the statement after which it got them.

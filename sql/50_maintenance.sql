@@ -1,6 +1,6 @@
 -- Maintenance: everything that nobody's call does on its way.
 
--- Names of leaves are made of UTC times, so that job_store finds the leaf of a
+-- Names of leaves are made of UTC times, so that history.c finds the leaf of a
 -- time by its name: finished_jobs_20260131_kept, finished_jobs_20260131_05,
 -- job_errors_20260131.
 CREATE FUNCTION haul._add_history(at timestamptz) RETURNS void

@@ -125,11 +125,12 @@ TEST_F(worker_connections, a_checkout_learns_of_the_deleted_row_too) {
 TEST_F(worker_connections, finished_jobs_outlive_a_server_that_is_away) {
     worker w{options()};
     std::atomic<bool> go_on{false};
-    std::atomic<int> runs{0};
+    std::atomic<int> runs{0}, ended_runs{0};
     w.on("k", [&](const job_context& job) {
         ++runs;
         while (!go_on && job.wait_for(5ms)) {
         }
+        ++ended_runs;
     });
     w.start();
     enqueue("k");
@@ -137,8 +138,7 @@ TEST_F(worker_connections, finished_jobs_outlive_a_server_that_is_away) {
     wait_until([&] { return runs == 2; }, "two jobs run");
     server->stop("fast");
     go_on = true;
-    std::this_thread::sleep_for(
-        300ms); // they end while nobody can be told; too short a time only weakens the test
+    wait_until([&] { return ended_runs == 2; }, "both end while nobody can be told");
     server->start();
     sql = session{dsn};
     await("(SELECT count(*) FROM haul.finished_jobs WHERE state = 'completed' AND attempt = 1) = 2");
