@@ -15,7 +15,7 @@ export PG_MAJOR PG_CONFIG
 DEPS ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all extension cpp install install-extension deps demo check check-headers bench format format-check clean help
+.PHONY: all extension cpp install install-extension deps demo check check-cassert check-headers bench bench-adapter bench-smoke format format-check clean help
 
 all: extension cpp ## build the extension and the C++ programs; the worker is build/haul
 
@@ -43,11 +43,22 @@ demo: all install-extension ## run thousands of real jobs, kill a worker, compar
 check: all install-extension ## build, then run all tests: pgTAP, C++, isolation
 	@test/run
 
+check-cassert: cpp ## run all tests on a PostgreSQL with assertions, built from Debian's source package
+	@scripts/deps cassert
+	@JOBS=$(JOBS) test/run-cassert
+
 check-headers: deps ## compile the extension against the headers of PostgreSQL 15, 17 and 18
 	@scripts/check-headers
 
-bench: all install-extension ## measure the queue on a throw-away cluster
+bench: DEPS = build test bench
+bench: all install-extension ## measure the queue beside others on a throw-away cluster; takes 15 minutes
 	@test/bench/run
+
+bench-smoke: all install-extension ## run the benchmark at a tiny size: are its results right?
+	@test/bench/run --smoke
+
+bench-adapter: all install-extension ## run the adapter for the public benchmark harness through phases that disturb it
+	@test/bench/adapter/run
 
 format: ## format the C and C++ sources in place
 	@scripts/format

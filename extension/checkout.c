@@ -20,10 +20,13 @@
 
 #include "compat.h"
 #include "catalog.h"
+#include "checkout.h"
+#include "effects.h"
 #include "job.h"
 #include "lease.h"
 #include "queue.h"
 #include "transition.h"
+#include "waiter.h"
 #include "worker.h"
 
 #define MAX_JOBS 10000
@@ -44,6 +47,7 @@ typedef struct Checkout
 	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
 	int64 *ids; /* of the jobs claimed */
 	int njobs;
+	bool saw_others; /* jobs that are due, but not for this worker */
 	ReturnSetInfo *result;
 } Checkout;
 
@@ -170,19 +174,19 @@ is_avoided(TupleTableSlot *job, const Worker *worker)
 	return false;
 }
 
-/* Whether the worker may take the job, once it is due. */
+/* Whether a ready job is for other workers only, and why. */
 static bool
-is_for_worker(TupleTableSlot *job, const Worker *worker)
+is_for_others(TupleTableSlot *job, const Worker *worker, LaneObstacle *why)
 {
-	if (!job_says(job, JOB_STATE, "ready"))
-		return false;
+	*why = LANE_NOT_ITS_KIND;
 	if (!worker->all_kinds &&
 		!names_contain(&worker->kinds, DatumGetTextPP(job_value(job, JOB_KIND))))
-		return false;
+		return true;
+	*why = LANE_NOT_ITS_NAME;
 	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) &&
 		(job_is_null(job, JOB_PIN) || !is_named(job_value(job, JOB_PIN), worker)))
-		return false;
-	return !is_avoided(job, worker);
+		return true;
+	return is_avoided(job, worker);
 }
 
 /* Whether the worker must say that it begins: when its death would otherwise be
@@ -196,7 +200,8 @@ needs_confirmation(TupleTableSlot *job, const Worker *worker)
 			!job_says(job, JOB_ON_INTERRUPT, "retry"));
 }
 
-static void
+/* Claims a job for the worker; false when somebody's trigger suppressed it. */
+static bool
 take(Checkout *checkout, TupleTableSlot *job)
 {
 	Datum values[lengthof(returned) + 1];
@@ -208,7 +213,7 @@ take(Checkout *checkout, TupleTableSlot *job)
 	if (*lease == 0)
 		*lease = lease_next_id();
 	if (!transition_claim(checkout->call, job, checkout->worker->id, *lease, confirm, &claimed))
-		return;
+		return false;
 	checkout->ids[checkout->njobs++] = job_id(job);
 
 	for (int i = 0; i < lengthof(returned); i++)
@@ -219,29 +224,69 @@ take(Checkout *checkout, TupleTableSlot *job)
 	values[lengthof(returned)] = BoolGetDatum(confirm);
 	nulls[lengthof(returned)] = false;
 	tuplestore_putvalues(checkout->result->setResult, checkout->result->setDesc, values, nulls);
+	return true;
+}
+
+/* Takes, expires or passes over a ready job. */
+static void
+consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
+{
+	Call *call = checkout->call;
+	LaneObstacle why;
+
+	if (is_for_others(job, checkout->worker, &why))
+	{
+		checkout->saw_others = true;
+		lane_scan_passed(scan, key, why);
+		return;
+	}
+	switch (job_store_lock(call->store, job, LockWaitSkip))
+	{
+		case JOB_CHANGED:
+			/* since the snapshot: if it can be claimed, whoever changed it lowers the floor */
+			break;
+		case JOB_BUSY:
+			lane_scan_passed(scan, key, LANE_BUSY);
+			break;
+		case JOB_LOCKED:
+			if (job_is_expired(job, call->now))
+				transition_expire(call, job);
+			else if (take(checkout, job))
+				scan->claimed++;
+			else
+				lane_scan_passed(scan, key, LANE_BUSY);
+			break;
+	}
 }
 
 static void
 take_from_lane(Checkout *checkout, text *queue, int priority)
 {
 	Call *call = checkout->call;
+	const Worker *worker = checkout->worker;
 	MemoryContext caller = CurrentMemoryContext;
-	TupleTableSlot *job;
+	TupleTableSlot *job = NULL;
+	LaneScan scan;
 
-	job_store_begin_lane(call->store, queue, priority, call->now);
+	lane_tag(&scan.tag, queue, priority);
+	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
+	job_store_begin_lane(call->store, queue, priority, scan.from, call->now);
 	while (checkout->njobs < checkout->max_jobs && (job = job_store_next(call->store)) != NULL)
 	{
+		LaneKey key = {job_run_at(job), job_id(job)};
+
 		call_next_job(call);
-		if (is_for_worker(job, checkout->worker) && job_store_lock(call->store, job, LockWaitSkip))
-		{
-			if (job_is_expired(job, call->now))
-				transition_expire(call, job);
-			else
-				take(checkout, job);
-		}
+		scan.scanned++;
+		if (job_says(job, JOB_STATE, "ready"))
+			consider(checkout, job, &scan, key);
+		scan.reached = (LaneKey){key.run_at, key.id + 1};
 		MemoryContextSwitchTo(caller);
 	}
+	if (job == NULL)
+		scan.reached = (LaneKey){call->now, PG_INT64_MAX};
 	job_store_end_scan(call->store);
+	effects_scanned(&scan);
+	effects_claimed(&scan.tag, scan.claimed);
 }
 
 static void
@@ -256,6 +301,80 @@ take_from_queue(Checkout *checkout, text *queue)
 		take_from_lane(checkout, queue, priority);
 }
 
+/* Looks through the worker's queues. */
+static void
+look(Checkout *checkout)
+{
+	Names queues;
+
+	checkout->call = call_open("haul.checkout()");
+	queues = queues_in_order(checkout->call->store, checkout->worker);
+	for (int i = 0; i < queues.count && checkout->njobs < checkout->max_jobs; i++)
+		if (!names_contain(&checkout->worker->exclude, queues.names[i]))
+			take_from_queue(checkout, queues.names[i]);
+	if (checkout->njobs > 0)
+		lease_add(checkout->leases, checkout->worker->id, checkout->ids, checkout->njobs,
+				  checkout->call->now);
+	call_close(checkout->call);
+}
+
+/* Whether the lane has a due job that is ready, for whomever. */
+static bool
+has_ready_job(Call *call, const LaneTag *tag)
+{
+	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
+	TupleTableSlot *job;
+	LaneScan scan = {.tag = *tag};
+	bool found = false;
+
+	lane_scan_begin(&scan, call->generation, 0, 0);
+	job_store_begin_lane(call->store, queue, tag->priority, scan.from, call->now);
+	while (!found && (job = job_store_next(call->store)) != NULL)
+		found = job_says(job, JOB_STATE, "ready");
+	job_store_end_scan(call->store);
+	return found;
+}
+
+/* Whether other workers must be woken in the place of this one: what woke it may be a job that it
+ * may not take, or that it did not come to. */
+static bool
+others_needed(Checkout *checkout)
+{
+	LaneTag event;
+	Call *call;
+	bool needed;
+
+	if (!waiter_was_woken(&event))
+		return false;
+	if (checkout->saw_others || event.length == 0)
+		return true;
+	if (checkout->njobs < checkout->max_jobs)
+		return false;
+	call = call_open("haul.checkout()");
+	needed = has_ready_job(call, &event);
+	call_close(call);
+	return needed;
+}
+
+/* There was less than the worker would have taken: it waits for more. */
+static void
+wait_for_more(Checkout *checkout, uint64 events)
+{
+	if (!waiter_wait(checkout->worker, checkout_waits_by_latch, events))
+		return;
+	/* something came meanwhile; what was found already keeps its place before it */
+	if (checkout->njobs == 0)
+	{
+		look(checkout);
+		if (checkout->njobs > 0)
+			waiter_leave();
+	}
+	else
+		waiter_wake_myself();
+}
+
+bool checkout_waits_by_latch = false;
+
 PG_FUNCTION_INFO_V1(haul_checkout);
 
 Datum
@@ -263,7 +382,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 {
 	int64 worker_id = PG_GETARG_INT64(0);
 	Checkout checkout = {0};
-	Names queues;
+	uint64 events;
 
 	checkout.max_jobs = PG_GETARG_INT32(1);
 	if (checkout.max_jobs < 1 || checkout.max_jobs > MAX_JOBS)
@@ -273,20 +392,34 @@ haul_checkout(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	checkout.result = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	checkout.call = call_open("haul.checkout()");
 	worker_lock(worker_id, AccessShareLock, true);
 	checkout.worker = worker_get(worker_id);
 	checkout.ids = palloc(checkout.max_jobs * sizeof(int64));
 
-	queues = queues_in_order(checkout.call->store, checkout.worker);
-	for (int i = 0; i < queues.count && checkout.njobs < checkout.max_jobs; i++)
-		if (!names_contain(&checkout.worker->exclude, queues.names[i]))
-			take_from_queue(&checkout, queues.names[i]);
-
-	if (checkout.njobs > 0)
-		lease_add(checkout.leases, worker_id, checkout.ids, checkout.njobs, checkout.call->now);
-	call_close(checkout.call);
+	waiter_enter(checkout.worker);
+	events = waiter_events();
+	look(&checkout);
+	waiter_looked(checkout.njobs > 0, others_needed(&checkout));
+	if (checkout.njobs < checkout.max_jobs)
+		wait_for_more(&checkout, events);
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(haul_bind_session);
+
+/* The session is one of the worker's: its end may be the worker's end. */
+Datum
+haul_bind_session(PG_FUNCTION_ARGS)
+{
+	Worker *worker = worker_find(PG_GETARG_INT64(0));
+	bool draining = PG_GETARG_BOOL(1);
+
+	if (worker == NULL)
+		PG_RETURN_VOID();
+	waiter_bind(worker);
+	if (draining && waiter_is_waiting())
+		waiter_leave();
+	PG_RETURN_VOID();
 }
 
 /* The earliest run_at in a lane of a job for the worker; DT_NOEND when there is none. */
@@ -296,12 +429,16 @@ earliest_in_lane(Call *call, const Worker *worker, text *queue, int priority)
 	TimestampTz earliest = DT_NOEND;
 	MemoryContext caller = CurrentMemoryContext;
 	TupleTableSlot *job;
+	LaneObstacle why;
+	LaneScan scan;
 
-	job_store_begin_lane(call->store, queue, priority, DT_NOEND);
+	lane_tag(&scan.tag, queue, priority);
+	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
+	job_store_begin_lane(call->store, queue, priority, scan.from, DT_NOEND);
 	while (TIMESTAMP_IS_NOEND(earliest) && (job = job_store_next(call->store)) != NULL)
 	{
 		call_next_job(call);
-		if (is_for_worker(job, worker))
+		if (job_says(job, JOB_STATE, "ready") && !is_for_others(job, worker, &why))
 			earliest = job_run_at(job);
 		MemoryContextSwitchTo(caller);
 	}

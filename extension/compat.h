@@ -12,6 +12,8 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
+#include "storage/latch.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pg_haul needs PostgreSQL 15 or later"
@@ -93,6 +95,27 @@ haul_eval_plan_qual_init(EPQState *epq, EState *estate)
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
 #endif
 }
+
+/* 17: extensions may name what their processes wait for. *event is a place to remember it, 0 at
+ * first. */
+static inline uint32
+haul_wait_event(uint32 *event, const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	if (*event == 0)
+		*event = WaitEventExtensionNew(name);
+	return *event;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/*
+ * libpq/libpq.h cannot be included: on a server built with GSSAPI it needs the headers of that. The
+ * set of what a backend waits for when it waits for its client:
+ */
+extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
+#define FeBeWaitSetSocketPos 0
 
 /* 18: modules may state their name and version. */
 #if PG_VERSION_NUM >= 180000

@@ -30,8 +30,8 @@
 #include "backoff.h"
 #include "catalog.h"
 #include "job.h"
+#include "effects.h"
 #include "job_store.h"
-#include "wakeup.h"
 
 #define KIND_HINT "Name the kind of work, under which workers register a handler."
 
@@ -406,6 +406,25 @@ fill_in_enqueued_by(const Row *row, Patch *patch)
 		patch_add(patch, JOB_ENQUEUED_BY, DirectFunctionCall1(namein, CStringGetDatum(user)));
 }
 
+static void
+note_ready(const Row *row, const Patch *patch)
+{
+	TupleTableSlot *job = row->job;
+	bool expires = !job_is_null(job, JOB_EXPIRES_AT);
+	Datum expires_at = job_value(job, JOB_EXPIRES_AT);
+
+	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
+					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job));
+	for (int i = 0; i < patch->count; i++)
+		if (patch->columns[i] == JOB_EXPIRES_AT + 1)
+		{
+			expires = !patch->nulls[i];
+			expires_at = patch->values[i];
+		}
+	if (expires)
+		effects_job_expires(DatumGetTimestampTz(expires_at), job_id(job));
+}
+
 PG_FUNCTION_INFO_V1(haul_check_job);
 
 Datum
@@ -454,7 +473,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 	fill_in_expiry(&row, before, &patch);
 
 	if (job_says(row.job, JOB_STATE, "ready"))
-		wakeup_note(DatumGetTextPP(job_value(row.job, JOB_QUEUE)));
+		note_ready(&row, &patch);
 	if (patch.count > 0)
 		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count,
 										  patch.columns, patch.values, patch.nulls);

@@ -64,7 +64,7 @@ lock_owned(Call *call, const Token *token)
 		job = job_store_find(call->store, token->id);
 		if (job == NULL || !is_owned(job, token))
 			return NULL;
-	} while (!job_store_lock(call->store, job, LockWaitBlock));
+	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
 	return job;
 }
 

@@ -59,6 +59,7 @@ struct JobStore
 	IndexScanDesc probe;	 /* on by_id */
 	TupleTableSlot *found;	 /* what the probe found */
 	IndexScanDesc scan;		 /* on ready or expires */
+	ScanKeyData from[2];	 /* its lower end, a row comparison */
 	Snapshot scan_snapshot;	 /* outlives a renewal of the other */
 	TupleTableSlot *scanned; /* where the scan is */
 	TupleTableSlot *locked;	 /* scratch for locking */
@@ -248,35 +249,69 @@ job_store_next_priority(JobStore *store, text *queue, int after, int *priority)
 /* Starts the one scan that a store can have. Its caller's memory context must
  * live until the end of the scan. */
 static void
-begin_scan(JobStore *store, Relation index, ScanKey keys, int nkeys)
+begin_scan(JobStore *store, Relation index, ScanKey keys, int nkeys, bool want_entries)
 {
 	Assert(store->scan == NULL);
 	store->scan_snapshot = RegisterSnapshot(store->snapshot);
 	store->scan = haul_index_beginscan(store->heap, index, store->scan_snapshot, nkeys);
+	store->scan->xs_want_itup = want_entries;
 	index_rescan(store->scan, keys, nkeys, NULL, 0);
 }
 
-void
-job_store_begin_lane(JobStore *store, text *queue, int priority, TimestampTz until)
+/* ROW(time, id) >= key, for two columns of an index that follow each other. */
+static void
+key_from(JobStore *store, ScanKey key, int column, LaneKey from)
 {
-	ScanKeyData keys[3];
+	ScanKeyEntryInitialize(&store->from[0], SK_ROW_MEMBER, column, BTGreaterEqualStrategyNumber,
+						   InvalidOid, InvalidOid, F_TIMESTAMPTZ_CMP,
+						   TimestampTzGetDatum(from.run_at));
+	ScanKeyEntryInitialize(&store->from[1], SK_ROW_MEMBER | SK_ROW_END, column + 1,
+						   BTGreaterEqualStrategyNumber, InvalidOid, InvalidOid, F_BTINT8CMP,
+						   Int64GetDatum(from.id));
+	memset(key, 0, sizeof(ScanKeyData));
+	key->sk_flags = SK_ROW_HEADER;
+	key->sk_attno = column;
+	key->sk_strategy = BTGreaterEqualStrategyNumber;
+	key->sk_argument = PointerGetDatum(store->from);
+}
+
+static void
+begin_lane(JobStore *store, text *queue, int priority, LaneKey from, TimestampTz until,
+		   bool want_entries)
+{
+	ScanKeyData keys[4];
 
 	key_text(&keys[0], READY_QUEUE, BTEqualStrategyNumber, F_TEXTEQ, queue);
 	ScanKeyInit(&keys[1], READY_PRIORITY, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(priority));
-	ScanKeyInit(&keys[2], READY_RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+	key_from(store, &keys[2], READY_RUN_AT, from);
+	ScanKeyInit(&keys[3], READY_RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	begin_scan(store, ready_index(store), keys, lengthof(keys));
+	begin_scan(store, ready_index(store), keys, lengthof(keys), want_entries);
 }
 
 void
-job_store_begin_expired(JobStore *store, TimestampTz until)
+job_store_begin_lane(JobStore *store, text *queue, int priority, LaneKey from, TimestampTz until)
 {
-	ScanKeyData key;
+	begin_lane(store, queue, priority, from, until, false);
+}
+
+void
+job_store_begin_entries(JobStore *store, text *queue, int priority, LaneKey from, TimestampTz until)
+{
+	begin_lane(store, queue, priority, from, until, true);
+}
+
+void
+job_store_begin_expired(JobStore *store, LaneKey from, TimestampTz until)
+{
+	ScanKeyData keys[2];
 
 	if (store->expires == NULL)
 		store->expires = index_open(haul_catalog()->jobs_expires, AccessShareLock);
-	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(until));
-	begin_scan(store, store->expires, &key, 1);
+	key_from(store, &keys[0], 1, from);
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	begin_scan(store, store->expires, keys, lengthof(keys), false);
 }
 
 TupleTableSlot *
@@ -287,6 +322,27 @@ job_store_next(JobStore *store)
 		return NULL;
 	slot_getallattrs(store->scanned);
 	return store->scanned;
+}
+
+bool
+job_store_next_entry(JobStore *store, LaneKey *key, TupleTableSlot **job)
+{
+	IndexScanDesc scan = store->scan;
+	bool isnull;
+
+	CHECK_FOR_INTERRUPTS();
+	if (index_getnext_tid(scan, ForwardScanDirection) == NULL)
+		return false;
+	key->run_at =
+		DatumGetTimestampTz(index_getattr(scan->xs_itup, READY_RUN_AT, scan->xs_itupdesc, &isnull));
+	key->id = DatumGetInt64(index_getattr(scan->xs_itup, READY_ID, scan->xs_itupdesc, &isnull));
+	*job = NULL;
+	if (index_fetch_heap(scan, store->scanned))
+	{
+		slot_getallattrs(store->scanned);
+		*job = store->scanned;
+	}
+	return true;
 }
 
 void
@@ -336,7 +392,7 @@ job_store_find(JobStore *store, int64 id)
 	return store->found;
 }
 
-bool
+JobLock
 job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait)
 {
 	TM_FailureData failure;
@@ -348,7 +404,7 @@ job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait)
 	ExecClearTuple(store->locked);
 	if (wait == LockWaitBlock && result != TM_Ok)
 		renew_snapshot(store);
-	return result == TM_Ok;
+	return result == TM_Ok ? JOB_LOCKED : result == TM_WouldBlock ? JOB_BUSY : JOB_CHANGED;
 }
 
 TupleTableSlot *
@@ -430,7 +486,7 @@ delete_by_executor(JobStore *store, TupleTableSlot *job)
 	ExecSimpleRelationDelete(store->relation, store->estate, &epq, job);
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
-	if (job_store_lock(store, job, LockWaitSkip))
+	if (job_store_lock(store, job, LockWaitSkip) == JOB_LOCKED)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("a trigger on haul.jobs suppressed the end of job " INT64_FORMAT,
 							   job_id(job)),
@@ -444,7 +500,7 @@ job_store_delete(JobStore *store, TupleTableSlot *job)
 
 	if (store->foreign_triggers)
 	{
-		if (!job_store_lock(store, job, LockWaitBlock))
+		if (job_store_lock(store, job, LockWaitBlock) != JOB_LOCKED)
 			return false;
 		delete_by_executor(store, job);
 		return true;

@@ -14,6 +14,8 @@
 #include "nodes/lockoptions.h"
 #include "utils/timestamp.h"
 
+#include "lane.h"
+
 typedef struct JobStore JobStore;
 
 /* Opens haul.jobs for changes, with a snapshot that sees everything committed by
@@ -32,20 +34,36 @@ extern void job_store_close(JobStore *store);
 extern bool job_store_next_queue(JobStore *store, text *after, text **queue);
 extern bool job_store_next_priority(JobStore *store, text *queue, int after, int *priority);
 
-/* Scans the jobs of a lane with run_at <= until, in any state. */
-extern void job_store_begin_lane(JobStore *store, text *queue, int priority, TimestampTz until);
-/* The same for the jobs with expires_at <= until, in its order. */
-extern void job_store_begin_expired(JobStore *store, TimestampTz until);
+/* Scans the jobs of a lane from a key on, with run_at <= until, in any state. */
+extern void job_store_begin_lane(JobStore *store, text *queue, int priority, LaneKey from,
+								 TimestampTz until);
+/* The same for the jobs with expires_at <= until, in the order (expires_at, id). */
+extern void job_store_begin_expired(JobStore *store, LaneKey from, TimestampTz until);
 extern TupleTableSlot *job_store_next(JobStore *store);
+
+/*
+ * The same lane by its index entries, those of dead rows, too, so that each step
+ * takes a short time. *key is where the entry stands; *job is NULL when it leads to
+ * no live job. False at the end.
+ */
+extern void job_store_begin_entries(JobStore *store, text *queue, int priority, LaneKey from,
+									TimestampTz until);
+extern bool job_store_next_entry(JobStore *store, LaneKey *key, TupleTableSlot **job);
+
 extern void job_store_end_scan(JobStore *store);
 
 /* The job as it is now, whoever is about to change it; NULL when there is none. */
 extern TupleTableSlot *job_store_find(JobStore *store, int64 id);
 
-/* Locks the job, just as it was read, against changes by others; false when it was
- * changed meanwhile (find it again) or, with LockWaitSkip, when somebody else has it
- * locked. */
-extern bool job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait);
+typedef enum JobLock
+{
+	JOB_LOCKED,
+	JOB_BUSY,	 /* somebody else has it locked, and LockWaitSkip was asked for */
+	JOB_CHANGED, /* it was changed since it was read: find it again */
+} JobLock;
+
+/* Locks the job, just as it was read, against changes by others. */
+extern JobLock job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait);
 
 /* A copy of the job to change; its values point into the job. */
 extern TupleTableSlot *job_store_edit(JobStore *store, TupleTableSlot *job);

@@ -6,9 +6,12 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
 #include "compat.h"
+#include "launcher.h"
 #include "settings.h"
+#include "shmem.h"
 
 HAUL_MODULE_MAGIC;
 
@@ -18,4 +21,8 @@ void
 _PG_init(void)
 {
 	haul_settings_define();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	haul_shmem_request();
+	haul_launcher_register();
 }

@@ -14,10 +14,12 @@
 #include "compat.h"
 #include "arguments.h"
 #include "catalog.h"
+#include "effects.h"
 #include "job.h"
 #include "lease.h"
 #include "recover.h"
 #include "transition.h"
+#include "waiter.h"
 #include "worker.h"
 
 /* Jobs released by the trigger since unregister_worker() last looked. */
@@ -53,7 +55,7 @@ recover_jobs_of(int64 worker)
 				continue;
 			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
 			 * lease without a worker. */
-			if (!job_store_lock(call->store, job, LockWaitSkip))
+			if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
 			{
 				all = false;
 				continue;
@@ -88,6 +90,7 @@ haul_release_worker(PG_FUNCTION_ARGS)
 	/* The row is deleted: whoever comes for the shared lock after us finds no worker. */
 	worker_lock(worker, AccessExclusiveLock, true);
 	released_by_trigger += recover_jobs_of(worker);
+	effects_worker_gone(worker);
 	return PointerGetDatum(NULL);
 }
 
@@ -113,6 +116,7 @@ haul_reconcile(PG_FUNCTION_ARGS)
 	int64 worker = PG_GETARG_INT64(0);
 	NamedJob *known;
 	int nknown = arguments_jobs(fcinfo, &known);
+	Worker *row;
 	Call *call;
 	Lease *leases;
 	int nleases;
@@ -120,6 +124,9 @@ haul_reconcile(PG_FUNCTION_ARGS)
 
 	/* A checkout that the worker gave up, but the server did not, ends first. */
 	worker_lock(worker, AccessExclusiveLock, true);
+	row = worker_find(worker);
+	if (row != NULL)
+		waiter_bind(row);
 	call = call_open("haul.reconcile()");
 	nleases = lease_list(worker, &leases);
 	for (int i = 0; i < nleases; i++)
@@ -136,7 +143,7 @@ haul_reconcile(PG_FUNCTION_ARGS)
 			key.claim = job_claim(job);
 			if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
 				continue;
-			if (!job_store_lock(call->store, job, LockWaitSkip))
+			if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
 				continue;
 			transition_requeue(call, job, &requeue);
 			released++;

@@ -6,10 +6,12 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "compat.h"
 #include "backoff.h"
@@ -22,6 +24,12 @@ int haul_worker_timeout;
 int haul_keep_completed;
 int haul_keep_failed;
 int haul_keep_errors;
+char *haul_databases;
+int haul_max_lanes;
+int haul_sweep_interval;
+double haul_sweep_load;
+int haul_maintenance_interval;
+int haul_reconnect_grace;
 
 static bool
 check_backoff(char **value, void **extra, GucSource source)
@@ -33,6 +41,54 @@ check_backoff(char **value, void **extra, GucSource source)
 	GUC_check_errdetail("\"%s\" is not a backoff.", *value);
 	GUC_check_errhint("%s", BACKOFF_HINT);
 	return false;
+}
+
+static bool
+check_databases(char **value, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*value);
+	List *names;
+	bool valid = SplitIdentifierString(copy, ',', &names);
+
+	pfree(copy);
+	if (!valid)
+		GUC_check_errdetail("It must be a list of names of databases, separated by commas, or *.");
+	return valid;
+}
+
+/* What has an effect only if the server preloads us. */
+static void
+define_background_settings(void)
+{
+	DefineCustomStringVariable(
+		"haul.databases",
+		"Databases that a background worker serves; *: all that have the extension.", NULL,
+		&haul_databases, "*", PGC_SIGHUP, 0, check_databases, NULL, NULL);
+	/* loaded later, it has no effect, and the server does not accept that context */
+	DefineCustomIntVariable(
+		"haul.max_lanes",
+		"Lanes (a queue and a priority) of all databases for which shared memory keeps a floor.",
+		"Checkouts of further lanes scan them from the start.", &haul_max_lanes, 1024, 16, 1000000,
+		process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("haul.sweep_interval",
+							"How often a lane is searched for jobs below its floor, at most.", NULL,
+							&haul_sweep_interval, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable(
+		"haul.sweep_load",
+		"Part of one processor core that these searches take in a database, at most.", NULL,
+		&haul_sweep_load, 0.01, 0.0001, 1.0, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.maintenance_interval",
+		"How often the background worker maintains a database in which something happens.", NULL,
+		&haul_maintenance_interval, 10, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"haul.reconnect_grace",
+		"Time that a worker whose session ended has to come back, before its jobs are released.",
+		"Concerns workers registered with the option wake => worker.", &haul_reconnect_grace, 3000,
+		0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 void
@@ -63,6 +119,7 @@ haul_settings_define(void)
 	DefineCustomIntVariable("haul.keep_errors", "How long rows stay in haul.job_errors.",
 							"Whole days are dropped at once.", &haul_keep_errors, 30 * 86400, 0,
 							INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	define_background_settings();
 	MarkGUCPrefixReserved("haul");
 }
 

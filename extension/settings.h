@@ -12,6 +12,14 @@ extern int haul_keep_completed;	   /* seconds */
 extern int haul_keep_failed;	   /* seconds */
 extern int haul_keep_errors;	   /* seconds */
 
+/* of the background workers */
+extern char *haul_databases;		  /* names, or "*" */
+extern int haul_max_lanes;			  /* in shared memory */
+extern int haul_sweep_interval;		  /* seconds, for one lane */
+extern double haul_sweep_load;		  /* fraction of a core */
+extern int haul_maintenance_interval; /* seconds */
+extern int haul_reconnect_grace;	  /* milliseconds */
+
 extern void haul_settings_define(void);
 
 #endif

@@ -10,11 +10,12 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "database.h"
+#include "effects.h"
 #include "job.h"
 #include "queue.h"
 #include "settings.h"
 #include "transition.h"
-#include "wakeup.h"
 #include "tcop/utility.h"
 
 Call *
@@ -25,7 +26,9 @@ call_open(const char *command)
 	PreventCommandIfReadOnly(command);
 	PreventCommandIfParallelMode(command);
 	queue_forget();
+	database_note_activity();
 	call->now = GetCurrentTimestamp();
+	call->generation = lane_generation();
 	call->store = job_store_open();
 	call->ledger = ledger_open(call->now);
 	call->history = history_open(call->now);
@@ -159,6 +162,15 @@ queue_timeout_end(TupleTableSlot *job)
 }
 
 void
+transition_made_ready(TupleTableSlot *job)
+{
+	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
+					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job));
+	if (!job_is_null(job, JOB_EXPIRES_AT))
+		effects_job_expires(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)), job_id(job));
+}
+
+void
 transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
@@ -203,7 +215,8 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 							   job_id(job)),
 						errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease);
-	wakeup_note(how->queue != NULL ? how->queue : DatumGetTextPP(job_value(job, JOB_QUEUE)));
+	slot_getallattrs(copy);
+	transition_made_ready(copy);
 }
 
 void

@@ -23,7 +23,8 @@
 /* What one call of the worker protocol has in hand. */
 typedef struct Call
 {
-	TimestampTz now; /* the server's clock when the call began */
+	TimestampTz now;   /* the server's clock when the call began */
+	uint64 generation; /* of lanes; noted before the store took its snapshot */
 	JobStore *store;
 	Ledger *ledger;
 	History *history;
@@ -55,6 +56,9 @@ extern void transition_end(Call *call, TupleTableSlot *job, const char *state, C
 
 /* Discards a locked ready job that was not started within its queue timeout. */
 extern void transition_expire(Call *call, TupleTableSlot *job);
+
+/* A job is ready: whoever it concerns learns of it when the transaction commits. */
+extern void transition_made_ready(TupleTableSlot *job);
 
 /* How a running job goes back to ready. */
 typedef struct Requeue

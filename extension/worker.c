@@ -6,6 +6,7 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -36,6 +37,7 @@ enum WorkerColumn
 	WORKER_NAMESPACE,
 	WORKER_MAX_THREADS,
 	WORKER_CONFIRM_START,
+	WORKER_WAKE,
 	WORKER_STARTED_AT,
 };
 
@@ -92,6 +94,36 @@ read_weights(TupleTableSlot *row)
 	return (double *) ARR_DATA_PTR(weights);
 }
 
+static WorkerWake
+read_wake(TupleTableSlot *row)
+{
+	char *wake = TextDatumGetCString(row->tts_values[WORKER_WAKE]);
+
+	return strcmp(wake, "worker") == 0 ? WAKE_WORKER
+		   : strcmp(wake, "none") == 0 ? WAKE_NONE
+									   : WAKE_QUEUE;
+}
+
+static uint64
+hash_name(const text *name, uint64 seed)
+{
+	uint64 filter = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name),
+										VARSIZE_ANY_EXHDR(name), seed);
+
+	return filter != 0 ? filter : 1;
+}
+
+/* What sets workers apart that find different jobs in the same lane. */
+static void
+make_filters(Worker *worker)
+{
+	worker->kinds_filter = 0;
+	if (!worker->all_kinds)
+		for (int i = 0; i < worker->kinds.count; i++)
+			worker->kinds_filter = hash_name(worker->kinds.names[i], worker->kinds_filter);
+	worker->name_filter = hash_name(worker->name, worker->kinds_filter + 1);
+}
+
 Worker *
 worker_find(int64 id)
 {
@@ -124,6 +156,8 @@ worker_find(int64 id)
 			worker->namespace = cstring_to_text(psprintf("%s.", namespace));
 		}
 		worker->confirm_start = DatumGetBool(row->tts_values[WORKER_CONFIRM_START]);
+		worker->wake = read_wake(row);
+		make_filters(worker);
 		worker->started_at = DatumGetTimestampTz(row->tts_values[WORKER_STARTED_AT]);
 	}
 	row_reader_close(&reader);

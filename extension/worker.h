@@ -16,6 +16,14 @@ typedef struct Names
 	text **names;
 } Names;
 
+/* How a worker wants to hear of work. */
+typedef enum WorkerWake
+{
+	WAKE_QUEUE,	 /* by NOTIFY on the channel "haul", with the name of the queue */
+	WAKE_WORKER, /* by NOTIFY on a channel of its own; its session is its own, too */
+	WAKE_NONE,	 /* not at all */
+} WorkerWake;
+
 typedef struct Worker
 {
 	int64 id;
@@ -30,6 +38,9 @@ typedef struct Worker
 	int max_priority;
 	text *namespace; /* "name." or NULL */
 	bool confirm_start;
+	WorkerWake wake;
+	uint64 kinds_filter;	/* equal for workers of the same kinds; 0: all kinds */
+	uint64 name_filter;		/* equal for workers of the same kinds and name */
 	TimestampTz started_at; /* when it registered */
 } Worker;
 

@@ -8,7 +8,7 @@ SELECT set_eq($$
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'leases', 'ledger',
 		'counter_totals'], 'the tables, apart from partitions');
-SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs']);
+SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'lanes', 'background']);
 
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class AS c

@@ -179,11 +179,11 @@ SELECT matches(r.message, '-1', 'the message names the worker'), isnt(r.hint, ''
 -- Registration: what is kept, and what is refused
 SELECT haul.register_worker('name',
 	'{"queues": ["a", {"name": "b"}, {"name": "c", "weight": 2.5}], "exclude": ["d"], "kinds": ["k"], "min_priority": 2, "max_priority": 3,
-	"order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true}') AS w \gset
+	"order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true, "wake": "worker"}') AS w \gset
 SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at'] FROM haul.workers AS w WHERE id = :w),
 	jsonb_build_object('id', :w) ||
 	'{"name": "name", "hostname": "h", "pid": 5, "queues": ["a", "b", "c"], "weights": [1, 1, 2.5], "exclude": ["d"], "kinds": ["k"], "min_priority": 2,
-	"max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4, "confirm_start": true, "busy": 0, "status": "running"}',
+	"max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4, "confirm_start": true, "wake": "worker", "busy": 0, "status": "running"}',
 		'all options are recorded');
 SELECT lives_ok($$ SELECT haul.register_worker('w', '{"queues": null, "kinds": null, "pid": null}') $$,
 	'an option given as null is left out');
@@ -211,7 +211,8 @@ SELECT is(r.state, '22023', 'refused: ' || options), CASE WHEN shown IS NOT NULL
 		('{"max_threads": 0}', 'max_threads'), ('{"max_threads": -1}', 'max_threads'),
 			('{"max_threads": "4"}', 'max_threads'), ('{"hostname": 1}', 'hostname'),
 		('{"pid": "x"}', 'pid'), ('{"confirm_start": "yes"}', 'confirm_start'),
-			('{"confirm_start": 1}', 'confirm_start')) AS v (options, shown),
+			('{"confirm_start": 1}', 'confirm_start'),
+		('{"wake": "call"}', 'call'), ('{"wake": ""}', NULL), ('{"wake": true}', 'wake')) AS v (options, shown),
 		LATERAL helper.refusal(format('SELECT haul.register_worker(%L, %L)', 'bad', options)) AS r;
 SELECT throws_ok(format('SELECT haul.register_worker(%L)', bad), '22023', NULL,
 	'a name of ' || coalesce(length(bad)::text, 'no') || ' characters')

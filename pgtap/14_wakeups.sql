@@ -1,6 +1,8 @@
--- NOTIFY on channel "haul": one for each queue that got work, at commit. Needs commits, hence a database of its own.
+-- Where no background worker serves the database, enqueuers notify workers themselves, on channel "haul": one for each
+-- queue that got work, at commit. Needs commits, hence a database of its own.
 \set database haul_test_wakeups
 \ir include/own_database.psql
+\ir include/unserved.psql
 LISTEN haul;
 
 -- psql writes the notifications of its own session beside the results of the statement after which it got them.
@@ -81,5 +83,7 @@ SELECT is(:'got'::text, '<q>', 'so do the jobs of a worker that is gone');
 
 SELECT * FROM finish();
 \! rm -f "$HAUL_NOTIFICATIONS"
+ALTER SYSTEM RESET haul.databases;
+SELECT pg_reload_conf() \g /dev/null
 \c :home
 DROP DATABASE haul_test_wakeups;

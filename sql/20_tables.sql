@@ -54,7 +54,7 @@ CREATE TABLE haul.jobs (
 
 CREATE INDEX jobs_ready ON haul.jobs (queue, priority, run_at, id) WITH (deduplicate_items = off);
 CREATE UNIQUE INDEX jobs_unique_key ON haul.jobs (unique_key) WHERE unique_key IS NOT NULL;
-CREATE INDEX jobs_expires ON haul.jobs (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX jobs_expires ON haul.jobs (expires_at, id) WHERE expires_at IS NOT NULL;
 
 COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue with INSERT or COPY; jobs that ended are in haul.finished_jobs';
 COMMENT ON COLUMN haul.jobs.id IS 'Identity; with claim it names one execution';
@@ -169,6 +169,7 @@ CREATE TABLE haul.workers (
 	namespace         text,
 	max_threads       integer NOT NULL DEFAULT 1,
 	confirm_start     boolean NOT NULL DEFAULT false,
+	wake              text NOT NULL DEFAULT 'queue',
 	started_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
 	busy              integer NOT NULL DEFAULT 0,
 	last_heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -189,6 +190,7 @@ COMMENT ON COLUMN haul.workers.queue_order IS 'strict: a queue is asked when tho
 COMMENT ON COLUMN haul.workers.namespace IS 'It takes only queues named "namespace.…"';
 COMMENT ON COLUMN haul.workers.max_threads IS 'Jobs it runs at a time, at most';
 COMMENT ON COLUMN haul.workers.confirm_start IS 'It calls haul.start() before it runs a job that checkout returned with confirm_start';
+COMMENT ON COLUMN haul.workers.wake IS 'How it hears of work: queue (NOTIFY on channel haul), worker (NOTIFY on channel haul_worker_<id>) or none';
 COMMENT ON COLUMN haul.workers.started_at IS 'When it registered';
 COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbeat';
 COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life; maintenance removes a worker silent for longer than the setting haul.worker_timeout';

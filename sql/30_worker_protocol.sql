@@ -6,7 +6,7 @@ CREATE FUNCTION haul.register_worker(name text, options jsonb DEFAULT '{}') RETU
 AS $$
 DECLARE
 	known    CONSTANT text[] := ARRAY['queues', 'exclude', 'kinds', 'min_priority', 'max_priority', 'order',
-									  'namespace', 'max_threads', 'hostname', 'pid', 'confirm_start'];
+									  'namespace', 'max_threads', 'hostname', 'pid', 'confirm_start', 'wake'];
 	key      text;
 	item     jsonb;
 	taken    text[];
@@ -82,7 +82,7 @@ BEGIN
 		END IF;
 	END IF;
 	PERFORM haul._check_option(options, o, 'string')
-		FROM unnest(ARRAY['order', 'namespace', 'hostname']) AS o WHERE options ? o;
+		FROM unnest(ARRAY['order', 'namespace', 'hostname', 'wake']) AS o WHERE options ? o;
 	PERFORM haul._check_option(options, o, 'integer')
 		FROM unnest(ARRAY['min_priority', 'max_priority', 'max_threads', 'pid']) AS o WHERE options ? o;
 	IF options ? 'confirm_start' THEN
@@ -102,6 +102,10 @@ BEGIN
 	IF ordering = 'weighted' AND taken IS NULL THEN
 		RAISE EXCEPTION 'order "weighted" needs the option "queues"' USING ERRCODE = '22023';
 	END IF;
+	IF options ->> 'wake' NOT IN ('queue', 'worker', 'none') THEN
+		RAISE EXCEPTION 'unknown way to wake a worker "%"', options ->> 'wake'
+			USING ERRCODE = '22023', HINT = 'Ways are queue, worker, none.';
+	END IF;
 	IF (options ->> 'max_threads')::integer < 1 THEN
 		RAISE EXCEPTION 'max_threads must be at least 1, not %', options ->> 'max_threads' USING ERRCODE = '22023';
 	END IF;
@@ -115,13 +119,13 @@ BEGIN
 
 	PERFORM haul._add_history(clock_timestamp());
 	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
-							  queue_order, namespace, max_threads, confirm_start)
+							  queue_order, namespace, max_threads, confirm_start, wake)
 		VALUES (register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,
 				excluded,
 				(SELECT array_agg(k) FROM jsonb_array_elements_text(options -> 'kinds') AS k),
 				lowest, highest, ordering, options ->> 'namespace',
 				coalesce((options ->> 'max_threads')::integer, 1),
-				coalesce((options ->> 'confirm_start')::boolean, false))
+				coalesce((options ->> 'confirm_start')::boolean, false), coalesce(options ->> 'wake', 'queue'))
 		RETURNING workers.id INTO id;
 	RETURN id;
 END
@@ -130,7 +134,11 @@ COMMENT ON FUNCTION haul.register_worker(text, jsonb) IS
 'Registers a worker; returns its id, which is never used again.
 Options: queues (names, or objects {"name","weight"}; default all), exclude (names), kinds (names; default all),
 min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
-confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start).
+confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
+wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on channel haul, payload the queue;
+an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat are then the worker''s own,
+and when they have ended for the setting haul.reconnect_grace, its row is deleted. none: it polls, or calls haul.checkout_wait.
+Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
 Errors: 22023 for an unknown option or a bad value.';
 
 -- Within a namespace, queues may be named with or without it.
@@ -175,6 +183,22 @@ Jobs that another transaction has locked are skipped. (id, claim) is the fencing
 attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded on the way.
 confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
 Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';
+
+CREATE PROCEDURE haul.checkout_wait(worker_id bigint, max_jobs integer DEFAULT 1, wait interval DEFAULT '30 s',
+		INOUT jobs jsonb DEFAULT NULL)
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_checkout_wait';
+COMMENT ON PROCEDURE haul.checkout_wait(bigint, integer, interval, jsonb) IS
+'Checks out like haul.checkout(), and where nothing is due waits for it, on the server, at most for the given time. Returns the jobs as a JSON array
+of objects with the columns of haul.checkout, in dispatch order; times and durations are ISO 8601. [] when nothing came.
+It commits before it waits, so it holds no snapshot, no transaction id and no lock, and works through a pooler in transaction mode. With preloading the enqueuer''s
+commit wakes it at once; without, it looks twice a second.
+Errors: 25001 inside a transaction block, HQ003 when the worker is not registered (any more), 22023 for a value out of range.';
+
+-- The session is one of the worker's: its end may be the worker's end. A worker that is draining waits for nothing.
+CREATE FUNCTION haul._bind_session(worker_id bigint, draining boolean) RETURNS void
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_bind_session';
 
 CREATE FUNCTION haul.start(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint[]
 	LANGUAGE c STRICT
@@ -257,6 +281,7 @@ BEGIN
 		RAISE EXCEPTION 'unknown worker status "%"', status
 			USING ERRCODE = '22023', HINT = 'A worker is running or draining.';
 	END IF;
+	PERFORM haul._bind_session(worker_id, coalesce(status = 'draining', false));
 	-- Leaves of the history are made here, ahead of time: made by a completion, they
 	-- would keep others waiting until that transaction ends.
 	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');

@@ -80,7 +80,8 @@ Errors: 22023 for an unknown key; those of INSERT INTO haul.jobs.';
 CREATE FUNCTION haul._check_job() RETURNS trigger
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_check_job';
-CREATE TRIGGER haul_check_job BEFORE INSERT OR UPDATE ON haul.jobs
+-- Triggers fire in the order of their names: this one should see what others have made of the row.
+CREATE TRIGGER zz_haul_check_job BEFORE INSERT OR UPDATE ON haul.jobs
 	FOR EACH ROW EXECUTE FUNCTION haul._check_job();
 
 -- Rows that somebody deletes by hand are counted, so that the counters add up.

@@ -101,10 +101,10 @@ BEGIN
 END
 $$;
 
--- Takes the lock of maintenance until the end of the transaction; false, at
--- once, when somebody else has it.
-CREATE FUNCTION haul._lock_maintenance() RETURNS boolean
-	LANGUAGE c
+-- Takes the lock of maintenance until the end of the transaction. False when somebody else has it: at once,
+-- or after waiting a second for him to end.
+CREATE FUNCTION haul._lock_maintenance(wait boolean) RETURNS boolean
+	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_lock_maintenance';
 
 -- Takes the exclusive lock of a worker until the end of the transaction; false,
@@ -188,23 +188,42 @@ COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
 which releases their jobs. Returns how many.';
 
-CREATE FUNCTION haul.maintain() RETURNS jsonb
+-- One pass. keep_history: makes and drops partitions of the history, too.
+CREATE FUNCTION haul._maintain(wait boolean, keep_history boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NOT haul._lock_maintenance() THEN
+	IF NOT haul._lock_maintenance(wait) THEN
 		RETURN '{"ran": false}';
 	END IF;
-	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
+	IF keep_history THEN
+		PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
+	END IF;
 	RETURN jsonb_build_object(
 		'ran', true,
 		'workers_removed', haul.cleanup_workers(),
 		'orphans_released', haul._release_orphans(),
 		'jobs_expired', haul._expire(10000),
 		'ledger_folded', haul._fold_ledger(),
-		'partitions_dropped', haul._prune_history());
+		'partitions_dropped', CASE WHEN keep_history THEN haul._prune_history() ELSE 0 END);
 END
 $$;
-COMMENT ON FUNCTION haul.maintain() IS
+
+CREATE FUNCTION haul.maintain(wait boolean DEFAULT true) RETURNS jsonb
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT haul._maintain(wait, true);
+END;
+COMMENT ON FUNCTION haul.maintain(boolean) IS
 'One pass of all maintenance: removes silent workers, releases what nobody holds, discards jobs past their queue timeout, folds counters,
-makes and drops partitions of the history. Returns what it did; {"ran": false} at once when another pass is under way.';
+makes and drops partitions of the history. Returns what it did; {"ran": false} when another pass is under way: at once, or, with wait, when that
+has not ended within a second.';
+
+-- What the background worker does. It keeps its hands off the history while no worker lives: the database may
+-- just be restored from a dump, which brings its own partitions.
+CREATE FUNCTION haul._maintain_in_background() RETURNS jsonb
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT haul._maintain(false, EXISTS (
+		SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout')));
+END;

@@ -3,7 +3,7 @@
 REVOKE ALL ON SCHEMA haul FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA haul FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA haul FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA haul FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA haul FROM PUBLIC;
 
 CREATE FUNCTION haul.grant_producer(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -49,9 +49,13 @@ BEGIN
 			haul.next_due(bigint),
 			haul.heartbeat(bigint, integer, text),
 			haul.unregister_worker(bigint),
-			haul.maintain(),
-			haul._queue_status() TO %1$I;
-		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status TO %1$I
+			haul.maintain(boolean),
+			haul._maintain(boolean, boolean),
+			haul._queue_status(),
+			haul._lanes(),
+			haul._background() TO %1$I;
+		GRANT EXECUTE ON PROCEDURE haul.checkout_wait(bigint, integer, interval, jsonb) TO %1$I;
+		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status, haul.lanes, haul.background TO %1$I
 		$sql$, role);
 END
 $$;

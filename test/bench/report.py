@@ -1,126 +1,121 @@
 """The figures, as Markdown for people and as JSON for programs."""
 
+import json
 import os
 import platform
-from dataclasses import dataclass
+import subprocess
+from dataclasses import asdict
+from datetime import datetime, timezone
 from statistics import median
-from typing import Optional
 
+import plot
 from cluster import Cluster
-from drain import Drain
-from wal import Cost
+from result import Goal, Table
+from scenario import Bench
 
-SHOWN_SETTINGS = ["fsync", "synchronous_commit", "full_page_writes", "wal_compression", "shared_buffers",
-                  "max_wal_size", "checkpoint_timeout", "autovacuum", "jit"]
-
-
-@dataclass
-class Figures:
-    machine: dict[str, str]         # where they come from
-    jobs: int                       # in each drain
-    ours: list[Drain]
-    peers: dict[str, list[Drain]]   # by name
-    cost: Cost
+SETTINGS = ["fsync", "synchronous_commit", "full_page_writes", "wal_compression", "shared_buffers", "max_wal_size",
+            "checkpoint_timeout", "autovacuum", "shared_preload_libraries"]
 
 
-def describe_machine(cluster: Cluster) -> dict[str, str]:
+def describe_machine(cluster: Cluster, tiny: bool) -> dict[str, str]:
     with open("/proc/cpuinfo") as lines:
         models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    facts = {
-        "PostgreSQL": cluster.value("SHOW server_version"),
-        "pg_haul": cluster.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_haul'"),
-        "CPUs": f"{os.cpu_count()} × {models[0] if models else platform.machine()}",
-        "kernel": platform.release(),
-        "load average before": f"{os.getloadavg()[0]:.1f}",
-    }
-    return facts | {name: cluster.value(f"SHOW {name}") for name in SHOWN_SETTINGS}
-
-
-def rates(drains: list[Drain]) -> list[float]:
-    return [drain.rate for drain in drains]
-
-
-def steady_rates(drains: list[Drain]) -> list[float]:
-    return [drain.steady for drain in drains if drain.steady is not None]
-
-
-def best_peer_rate(figures: Figures) -> float:
-    return max(median(rates(drains)) for drains in figures.peers.values())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    with cluster.database("pg_haul") as database:
+        facts = {
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "pg_haul": database.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_haul'"),
+            "PostgreSQL": database.value("SHOW server_version"),
+            "CPUs": f"{os.cpu_count()} × {models[0] if models else platform.machine()}",
+            "memory": f"{memory:.0f} GiB",
+            "kernel": platform.release(),
+            "load average before": f"{os.getloadavg()[0]:.1f}",
+        }
+        if not tiny:
+            facts["Node.js"] = subprocess.run(["node", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        return facts | {name: database.value(f"SHOW {name}") for name in SETTINGS}
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
-
-
-def rate(value: float) -> str:
     """Three digits say enough."""
-    return number(round(value, 3 - len(str(int(value)))))
+    if abs(value) >= 100:
+        return f"{round(value, 3 - len(str(int(abs(value))))):,.0f}".replace(",", " ")
+    return f"{value:.3g}"
 
 
 def spread(values: list[float]) -> str:
-    return f"{rate(median(values))} ({rate(min(values))} to {rate(max(values))})" if values else ""
+    text = number(median(values))
+    return text if len(values) == 1 else f"{text} ({number(min(values))} to {number(max(values))})"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def lines_of(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def machine_table(machine: dict[str, str]) -> str:
-    return table(["machine and settings", ""], [list(fact) for fact in machine.items()])
+def target(goal: Goal) -> str:
+    if goal.at_least is not None:
+        return f"at least {number(goal.at_least)}"
+    if goal.at_most is not None:
+        return f"at most {number(goal.at_most)}"
+    return ""
 
 
-def drain_table(figures: Figures) -> str:
-    best = best_peer_rate(figures)
-
-    def row(name: str, drains: list[Drain]) -> list[str]:
-        return [name, spread(rates(drains)), spread(steady_rates(drains)), f"{median(rates(drains)) / best:.2f}"]
-
-    return table(
-        [f"drain of {number(figures.jobs)} no-op jobs, jobs/s: median (range) of {len(figures.ours)} rounds",
-         "start to end", "without the first and last tenth", "against the best SQL"],
-        [row("haul, one worker process", figures.ours)] +
-        [row(name, drains) for name, drains in figures.peers.items()])
+def verdict(goal: Goal) -> str:
+    return "" if not goal.has_target else "reached" if goal.reached else "**missed**"
 
 
-def cost_table(cost: Cost) -> str:
-    return table(["what a job costs", "measured", "limit"], [
-        ["WAL records a job, checkout of 1000", f"{cost.checkout:.2f}", "at most 2.3"],
-        ["WAL records a job, completion of 1000", f"{cost.completion:.2f}", "at most 1.3"],
-        ["HOT updates of haul.jobs", f"{cost.hot:.1f} %", "at least 95 %"],
-    ])
+def summary(bench: Bench, tables: list[Table]) -> str:
+    goals = [goal for table in tables for goal in table.goals if goal.has_target]
+    missed = [f"{table.title}: {goal.what}" for table in tables for goal in table.goals if not goal.reached]
+    if bench.tiny:
+        return "Sizes are tiny: the figures say nothing, only that the results were right."
+    return "\n".join([f"{len(goals) - len(missed)} of {len(goals)} targets reached." + (" Missed:" if missed else ""), ""]
+                     + [f"- {line}" for line in missed])
 
 
-NOTE = """Completions and all of the SQL wait for the disk. Claims of haul do not: one that a crash of the server takes
-away is a job that is ready again."""
+def section(table: Table) -> str:
+    parts = [f"## {table.title}",
+             lines_of(["", f"{table.unit}: median (range)", ""], [[row.name, spread(row.values), row.note] for row in table.rows])]
+    if table.goals:
+        parts.append(lines_of(["", "median (range)", "unit", "target", ""],
+                              [[goal.what, spread(goal.values), goal.unit, target(goal), verdict(goal)] for goal in table.goals]))
+    if table.note:
+        parts.append(table.note)
+    return "\n\n".join(parts)
 
 
-def results(figures: Figures) -> str:
-    return f"{drain_table(figures)}\n\n{NOTE}\n\n{cost_table(figures.cost)}\n"
-
-
-def markdown(figures: Figures) -> str:
-    return f"{machine_table(figures.machine)}\n\n{results(figures)}"
+def markdown(bench: Bench, machine: dict[str, str], tables: list[Table]) -> str:
+    head = (f"# Benchmark\n\nMedian and range of {bench.sizes.rounds} rounds, in each of which all contestants ran in turn on the same "
+            "server, each in a fresh database.")
+    return "\n\n".join([head, summary(bench, tables), lines_of(["machine and settings", ""], [list(fact) for fact in machine.items()]),
+                        *map(section, tables)]) + "\n"
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------
 
 
-def document(figures: Figures) -> dict:
-    def one(drains: list[Drain]) -> dict[str, Optional[float]]:
-        return {"median": median(rates(drains)), "rates": rates(drains), "steady_rates": steady_rates(drains)}
+def document(machine: dict[str, str], rounds: int, tables: list[Table]) -> dict:
+    described = []
+    for table in tables:
+        fields = asdict(table)
+        for goal, judged in zip(fields["goals"], table.goals):
+            goal |= {"median": median(judged.values), "reached": judged.reached}
+        for row in fields["rows"]:
+            row["median"] = median(row["values"])
+        described.append(fields)
+    return {"machine": machine, "rounds": rounds, "tables": described}
 
-    return {
-        "machine": figures.machine,
-        "drain": {
-            "jobs": figures.jobs,
-            "haul": one(figures.ours),
-            "sql": {name: one(drains) for name, drains in figures.peers.items()},
-            "ratio": median(rates(figures.ours)) / best_peer_rate(figures),
-        },
-        "wal_records_per_job": {"checkout": figures.cost.checkout, "completion": figures.cost.completion},
-        "hot_percent": figures.cost.hot,
-    }
+
+def write(bench: Bench, machine: dict[str, str], tables: list[Table]) -> str:
+    """Puts everything into the bench's directory; returns the Markdown."""
+    text = markdown(bench, machine, tables)
+    (bench.directory / "figures.md").write_text(text)
+    (bench.directory / "figures.json").write_text(json.dumps(document(machine, bench.sizes.rounds, tables), indent=2) + "\n")
+    for table in tables:
+        if table.series:
+            (bench.directory / "pinned.svg").write_text(plot.svg(table))
+    return text

@@ -3,12 +3,16 @@
 #include "support/failure.hpp"
 #include "support/process.hpp"
 
+#include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <gtest/gtest.h>
 #include <iostream>
 #include <iterator>
 #include <stdexcept>
+#include <system_error>
 #include <unistd.h>
 
 namespace haul::test {
@@ -29,6 +33,8 @@ void start_guard(const std::string& directory) {
 cluster::cluster(const cluster_options& options) {
     start_guard(directory_.path().string());
     std::vector<std::string> arguments{"start"};
+    if (options.primary != nullptr)
+        arguments.insert(arguments.end(), {"-s", options.primary->server_directory()});
     std::map<std::string, std::string> settings = options.settings;
     settings.insert({{"fsync", "off"}, {"shared_buffers", "64MB"}, {"max_wal_size", "4GB"}});
     if (options.preload)
@@ -45,6 +51,8 @@ cluster::cluster(const cluster_options& options) {
 
 cluster::~cluster() {
     try {
+        if (const std::string lines = script({"crashes"}); !lines.empty())
+            ADD_FAILURE() << "the server crashed:\n" << lines;
         show_if_failed("the server log", log());
         script({"destroy"});
     } catch (const std::exception& error) {
@@ -78,6 +86,19 @@ void cluster::stop(const std::string& mode) {
 
 void cluster::restart(const std::string& mode) {
     script({"restart", "-m", mode});
+}
+
+void cluster::kill() {
+    const auto postmaster =
+        session(dsn()).number("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer");
+    if (::kill(static_cast<pid_t>(postmaster), SIGKILL) != 0)
+        throw std::system_error(errno, std::generic_category(), "kill");
+}
+
+void cluster::set(const std::string& parameter, const std::string& value) {
+    session admin(dsn());
+    admin.exec("ALTER SYSTEM SET " + parameter + " = " + admin.text("SELECT quote_literal($1)", {value}));
+    admin.exec("SELECT pg_reload_conf()");
 }
 
 std::string cluster::log() const {

@@ -10,15 +10,19 @@
 
 namespace haul::test {
 
+class cluster;
+
 struct cluster_options {
     bool preload = true;                         ///< pg_haul in shared_preload_libraries
     std::map<std::string, std::string> settings; ///< configuration parameters
+    const cluster* primary = nullptr;            ///< makes a hot standby of this one, which must run
 };
 
 /// A throw-away PostgreSQL server, running from the constructor on and destroyed with its files at the end of
-/// the object, or when the test is killed. When the current test has failed by then, the end of the server's
-/// log goes to standard error. Nothing is flushed to disk (fsync is off): the server may be killed at any
-/// time, the machine may not. Not thread-safe; every call throws std::runtime_error when it fails.
+/// the object, or when the test is killed. A crash that the test did not cause by SIGKILL or an immediate
+/// stop fails it. When the current test has failed by then, the end of the server's log goes to standard
+/// error. Nothing is flushed to disk (fsync is off): the server may be killed at any time, the machine may
+/// not. Not thread-safe; every call throws std::runtime_error when it fails.
 class cluster {
 public:
     explicit cluster(const cluster_options& options = {});
@@ -36,6 +40,11 @@ public:
     /// Modes: "smart", "fast", or "immediate", which is a crash.
     void stop(const std::string& mode = "fast");
     void restart(const std::string& mode = "fast");
+    /// Kills the postmaster, and with it the server, as a failure of the machine would.
+    void kill();
+
+    /// Sets a configuration parameter of the running server, which must not need a restart.
+    void set(const std::string& parameter, const std::string& value);
 
     /// The server's log so far.
     std::string log() const;

@@ -25,6 +25,18 @@ void wait_until(Condition&& condition, const std::string& what, std::chrono::mil
     }
 }
 
+/// Calls `condition` again and again for as long as `span`. Throws std::runtime_error, naming `what`, as soon
+/// as it returns false: for what must not happen.
+template <typename Condition>
+void expect_all_along(Condition&& condition, const std::string& what, std::chrono::milliseconds span) {
+    const auto end = std::chrono::steady_clock::now() + span;
+    do {
+        if (!condition())
+            throw std::runtime_error("not any more: " + what);
+        std::this_thread::sleep_for(5ms);
+    } while (std::chrono::steady_clock::now() < end);
+}
+
 } // namespace haul::test
 
 #endif

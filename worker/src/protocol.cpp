@@ -38,7 +38,7 @@ bool heartbeat(session& db, std::int64_t worker, int busy, bool draining) {
 }
 
 std::string maintain(session& db) {
-    static constexpr statement call{"haul_maintain", "SELECT haul.maintain()::text"};
+    static constexpr statement call{"haul_maintain", "SELECT haul.maintain(false)::text"};
     return std::string{db.query(call)(0, 0)};
 }
 

@@ -11,5 +11,5 @@ WITH due AS (
 		FROM due WHERE j.id = due.id
 		RETURNING j.id, j.kind, j.args
 )
-SELECT coalesce(array_agg(id), '{}') AS ids FROM claimed \gset
+SELECT coalesce(array_agg(id), '{}') AS ids FROM claimed, set_config('synchronous_commit', :claim_flush, true) \gset
 DELETE FROM bench.jobs WHERE id = ANY (:ids::bigint[]);

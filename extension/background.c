@@ -1,0 +1,98 @@
+/*
+ * background.c: what background workers have in common.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "background.h"
+
+static bool extension_gone = false;
+static bool in_the_way = false;
+
+void
+background_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+void
+background_check(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
+background_begin_anyhow(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* DROP EXTENSION locks the extension before its tables: so must we, or the two could wait for each
+ * other. */
+static bool
+try_lock(Oid extension)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	return LockAcquire(&tag, AccessShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+background_begin(void)
+{
+	Oid extension;
+
+	background_begin_anyhow();
+	extension = get_extension_oid("pg_haul", true);
+	extension_gone = !OidIsValid(extension);
+	in_the_way = !extension_gone && !try_lock(extension);
+	if (extension_gone || in_the_way)
+	{
+		background_commit();
+		return false;
+	}
+	return true;
+}
+
+bool
+background_extension_gone(void)
+{
+	return extension_gone;
+}
+
+bool
+background_is_in_the_way(void)
+{
+	return in_the_way;
+}
+
+void
+background_commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}

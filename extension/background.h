@@ -1,0 +1,27 @@
+/*
+ * background.h: what background workers have in common.
+ */
+#ifndef HAUL_BACKGROUND_H
+#define HAUL_BACKGROUND_H
+
+#include "postgres.h"
+
+/* Ends with SIGTERM, rereads the configuration after SIGHUP. */
+extern void background_signals(void);
+
+/* To be called often: ends the process or rereads the configuration, if so signalled. */
+extern void background_check(void);
+
+/* Begins a transaction with a snapshot in the current database. False, and none is begun, when the
+ * database has the extension no more, or somebody is about to drop or alter it. */
+extern bool background_begin(void);
+
+/* The same, whether or not the extension is there. */
+extern void background_begin_anyhow(void);
+extern void background_commit(void);
+
+/* Why background_begin() was refused the last time. */
+extern bool background_extension_gone(void);
+extern bool background_is_in_the_way(void);
+
+#endif

@@ -1,0 +1,13 @@
+/*
+ * checkout.h: due jobs for a worker, in dispatch order.
+ */
+#ifndef HAUL_CHECKOUT_H
+#define HAUL_CHECKOUT_H
+
+#include "postgres.h"
+
+/* Set while haul.checkout_wait runs haul.checkout: a session that found nothing is
+ * woken by its latch, however its worker wants to be told otherwise. */
+extern bool checkout_waits_by_latch;
+
+#endif

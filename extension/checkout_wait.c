@@ -1,0 +1,230 @@
+/*
+ * checkout_wait.c: a checkout that waits on the server until there is work.
+ *
+ * A procedure, because a function would hold its snapshot while it waits, and with
+ * it the horizon of the whole cluster. Between two looks there is no transaction
+ * of which anybody would notice, so it also works through a pooler that hands out
+ * connections for a transaction at a time.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "arguments.h"
+#include "checkout.h"
+#include "shmem.h"
+#include "waiter.h"
+
+#define POLL_INTERVAL (USECS_PER_SEC / 2) /* where nobody wakes us */
+
+/* The call: portals' memory outlives the transactions in between. */
+typedef struct Poll
+{
+	int64 worker;
+	int max_jobs;
+	TimestampTz until;
+} Poll;
+
+/* What haul.checkout returns, as JSON; NULL if nothing. *due is when more falls due. */
+static Jsonb *
+look(const Poll *poll, MemoryContext context, TimestampTz *due)
+{
+	Oid types[] = {INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(poll->worker), Int32GetDatum(poll->max_jobs)};
+	int settings = NewGUCNestLevel();
+	Jsonb *jobs = NULL;
+	bool isnull;
+	Datum value;
+
+	/* what the session has set must not change how times and durations read */
+	(void) set_config_option("intervalstyle", "iso_8601", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	checkout_waits_by_latch = true;
+	PG_TRY();
+	{
+		if (SPI_execute_with_args("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(j))"
+								  " FROM haul.checkout($1, $2) AS j",
+								  2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not check out");
+	}
+	PG_FINALLY();
+	{
+		checkout_waits_by_latch = false;
+	}
+	PG_END_TRY();
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(context);
+
+		jobs = DatumGetJsonbPCopy(value);
+		MemoryContextSwitchTo(caller);
+	}
+	AtEOXact_GUC(true, settings);
+	if (jobs != NULL)
+		return jobs;
+
+	*due = DT_NOEND;
+	if (SPI_execute_with_args("SELECT pg_catalog.clock_timestamp() + haul.next_due($1)", 1, types,
+							  values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask for the next due time");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		*due = DatumGetTimestampTz(value);
+	return NULL;
+}
+
+/* Waits for the latch, or for the client to go away. */
+static void
+wait_a_while(long milliseconds)
+{
+	static uint32 name = 0;
+	WaitEvent event;
+
+	if (FeBeWaitSet == NULL)
+	{
+		/* a background worker, which has no client */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+						 haul_wait_event(&name, "HaulCheckoutWait"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		return;
+	}
+	if (WaitEventSetCanReportClosed())
+		ModifyWaitEvent(FeBeWaitSet, FeBeWaitSetSocketPos, WL_SOCKET_CLOSED, NULL);
+	else
+		milliseconds = Min(milliseconds, 1000); /* whatever else the set waits for */
+	if (WaitEventSetWait(FeBeWaitSet, milliseconds, &event, 1,
+						 haul_wait_event(&name, "HaulCheckoutWait")) == 0)
+		return;
+	if (event.events & WL_POSTMASTER_DEATH)
+		proc_exit(1);
+	if (event.events & WL_SOCKET_CLOSED)
+	{
+		/* nobody would get the jobs */
+		ClientConnectionLost = true;
+		InterruptPending = true;
+	}
+	if (event.events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Sleeps until woken, or the time has come. */
+static void
+sleep_until(TimestampTz time)
+{
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool waiting = !haul_is_preloaded() || waiter_is_waiting();
+		TimestampTz end = waiting ? time : Min(time, waiter_rests_until());
+
+		if (now >= end)
+			break;
+		wait_a_while(TimestampDifferenceMilliseconds(now, end));
+	}
+	/* if the client went away as well, that comes second */
+	wait_a_while(0);
+}
+
+/* A claim that is lost in a crash is a job that is ready again: its commit need not be flushed. */
+static void
+commit_without_flush(void)
+{
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static Jsonb *
+poll_until_found(const Poll *poll)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb *volatile jobs = NULL;
+	TimestampTz due;
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	PG_TRY();
+	{
+		while ((jobs = look(poll, context, &due)) == NULL && GetCurrentTimestamp() < poll->until)
+		{
+			if (!haul_is_preloaded())
+				due = Min(due, GetCurrentTimestamp() + POLL_INTERVAL);
+			SPI_commit();
+			sleep_until(Min(due, poll->until));
+		}
+		commit_without_flush();
+	}
+	PG_FINALLY();
+	{
+		waiter_leave();
+	}
+	PG_END_TRY();
+	SPI_finish();
+	return jobs;
+}
+
+static TimestampTz
+end_of_wait(const Interval *wait)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(wait)));
+
+	if (until < now)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("wait must not be negative: %s",
+					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
+	return until;
+}
+
+PG_FUNCTION_INFO_V1(haul_checkout_wait);
+
+Datum
+haul_checkout_wait(PG_FUNCTION_ARGS)
+{
+	CallContext *context = castNode(CallContext, fcinfo->context);
+	TupleDesc description;
+	Poll poll;
+	Jsonb *jobs;
+	Datum value;
+	bool isnull = false;
+
+	arguments_refuse_null(fcinfo, 0, "worker_id");
+	arguments_refuse_null(fcinfo, 1, "max_jobs");
+	arguments_refuse_null(fcinfo, 2, "wait");
+	if (context == NULL || context->atomic)
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("haul.checkout_wait() cannot run inside a transaction block"),
+						errhint("It waits between transactions. Call it in autocommit mode, or "
+								"call haul.checkout().")));
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "haul.checkout_wait() must return a record");
+	description = BlessTupleDesc(description);
+	poll.worker = PG_GETARG_INT64(0);
+	poll.max_jobs = PG_GETARG_INT32(1);
+	poll.until = end_of_wait(PG_GETARG_INTERVAL_P(2));
+
+	jobs = poll_until_found(&poll);
+	value =
+		jobs != NULL ? JsonbPGetDatum(jobs) : DirectFunctionCall1(jsonb_in, CStringGetDatum("[]"));
+	return HeapTupleGetDatum(heap_form_tuple(description, &value, &isnull));
+}

@@ -1,0 +1,108 @@
+/*
+ * database.h: which databases a background worker serves, in shared memory.
+ *
+ * A database is served once its worker has looked after what callbacks cannot
+ * see, and as long as the launcher can have one started for it. Only then may
+ * enqueuers leave it to the worker to NOTIFY, and may floors be used: the sweep
+ * is their net.
+ */
+#ifndef HAUL_DATABASE_H
+#define HAUL_DATABASE_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#define MAX_DATABASES 128
+
+typedef enum DatabaseState
+{
+	DATABASE_UNKNOWN, /* whether it has the extension */
+	DATABASE_ABSENT,  /* it has not */
+	DATABASE_PRESENT,
+} DatabaseState;
+
+/* ---- for everybody; all of these do nothing, or say no, when not preloaded ---- */
+
+extern bool database_is_served(void);
+extern bool database_worker_runs(void);
+
+/* Something happens in this database: its worker will have to maintain it. */
+extern void database_note_activity(void);
+
+/* At commit, too: wakes the worker of a database, or has the launcher start it. Raises no errors.
+ */
+extern void database_wake_worker(Oid database);
+
+/* A session waits: its worker must run. */
+extern void database_want_worker(void);
+
+/* At commit: a job falls due sooner than the worker knows. Raises no errors. */
+extern void database_replan(void);
+
+/* At commit: a job falls due then, in a lane that has no entry; true if sooner than any before it.
+ * Raises no errors. */
+extern bool database_due_at(Oid database, TimestampTz due);
+
+/* At commit: the extension was created here. Raises no errors. */
+extern void database_announce(void);
+
+/* ---- for the launcher ---- */
+
+extern void database_launcher_began(void);
+
+/* Makes sure that the database has a slot; false when there is no room. */
+extern bool database_select(Oid database);
+/* All others are not to be served; their slots are freed once their workers have ended. */
+extern void database_keep_only(const Oid *databases, int count);
+
+typedef struct DatabaseView
+{
+	Oid oid;
+	DatabaseState state;
+	bool running;
+	bool wanted; /* somebody needs the worker now */
+	TimestampTz run_at;
+} DatabaseView;
+
+/* Copies what is known of all databases; returns how many. */
+extern int database_list(DatabaseView *views);
+/* Whether a database without a slot wants to be looked at; urgent: it has just got the extension.
+ */
+extern bool database_is_requested(bool *urgent);
+/* All that were requested so far will be looked at now. */
+extern void database_requests_met(void);
+extern void database_worker_starts(Oid database);
+/* Whether the last worker, which has stopped, ended by itself. */
+extern bool database_worker_ended(Oid database);
+/* No worker could be had until then: back to what works without. */
+extern void database_worker_fails(Oid database, TimestampTz retry_at);
+
+/* ---- for the worker of a database ---- */
+
+/* False when another one runs, or when the database is not to be served. */
+extern bool database_worker_began(Oid database);
+extern void database_set_state(Oid database, DatabaseState state);
+extern void database_serve(Oid database);
+/* The worker ends by itself, to run again when maintenance is due, but not before the given time.
+ * False when somebody has asked for it meanwhile. */
+extern bool database_worker_ends(Oid database, TimestampTz not_before);
+/* About to look for work: asks to be woken anew. False when it serves this database no more. */
+extern bool database_take_wanted(Oid database);
+/* When the database is to be maintained: sooner if something happened there since the last time. */
+extern TimestampTz database_maintain_at(Oid database);
+/* Whether the time for a look at all lanes has come, which is then no longer planned. Else *next is
+ * when. */
+extern bool database_take_due(Oid database, TimestampTz now, TimestampTz *next);
+
+/* It is being maintained; what happens from now on counts anew. */
+extern void database_maintained(Oid database, TimestampTz now);
+/* That is done; it is due again at the latest when something expires. */
+extern void database_maintenance_done(Oid database, TimestampTz expiry);
+
+/* ---- shared memory ---- */
+
+extern Size database_shmem_size(void);
+extern void database_shmem_attach(void *memory, bool found);
+
+#endif

@@ -1,0 +1,176 @@
+/*
+ * lane.h: floors of the lanes, in shared memory.
+ *
+ * A lane is one queue and priority of a database: the jobs that a checkout scans
+ * in the order of their keys (run_at, id). Its floor is a key below which no job
+ * can be claimed; a scan starts there instead of walking once more past all that
+ * is dead. A view is the same for workers of one filter: below it no job can be
+ * claimed by them.
+ *
+ * The rules, which test/model checks:
+ * - A scan notes the generation before it takes its snapshot.
+ * - A floor is raised only when the transaction that scanned has committed, never
+ *   past a job that was passed over although it may be claimable, and never past
+ *   a key that was lowered since the scan noted the generation.
+ * - Whoever made a job claimable lowers the floor to its key after the job became
+ *   visible, and so gives the lane a new generation, whether or not the key was
+ *   below the floor: a scan that missed the job may be about to raise.
+ * - Where no callback comes, a hold (prepared transactions) or the sweep does.
+ *
+ * A lane is an entry of a bounded table. One without an entry has no floor.
+ */
+#ifndef HAUL_LANE_H
+#define HAUL_LANE_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+/* The place of a job in its lane. */
+typedef struct LaneKey
+{
+	TimestampTz run_at;
+	int64 id;
+} LaneKey;
+
+#define LANE_LOWEST ((LaneKey){DT_NOBEGIN, PG_INT64_MIN})
+#define LANE_HIGHEST ((LaneKey){DT_NOEND, PG_INT64_MAX})
+
+#define QUEUE_BYTES 252 /* 63 characters of at most 4 bytes */
+
+/* Names a lane in the whole cluster. Compared as bytes. */
+typedef struct LaneTag
+{
+	Oid database;
+	Oid jobs; /* the table: another after DROP and CREATE EXTENSION */
+	int16 priority;
+	uint16 length; /* of the queue's name */
+	char queue[QUEUE_BYTES];
+} LaneTag;
+
+/* A pseudo lane: the jobs with expires_at, in the order of that. No queue has an empty name. */
+extern void lane_tag_expiry(LaneTag *tag);
+extern void lane_tag(LaneTag *tag, const text *queue, int priority);
+
+static inline int
+lane_key_compare(LaneKey a, LaneKey b)
+{
+	if (a.run_at != b.run_at)
+		return a.run_at < b.run_at ? -1 : 1;
+	return a.id < b.id ? -1 : a.id > b.id;
+}
+
+static inline LaneKey
+lane_key_min(LaneKey a, LaneKey b)
+{
+	return lane_key_compare(a, b) < 0 ? a : b;
+}
+
+static inline LaneKey
+lane_key_max(LaneKey a, LaneKey b)
+{
+	return lane_key_compare(a, b) > 0 ? a : b;
+}
+
+/* Why a scan passed over a job that may become claimable. The later ones hold up
+ * the views of fewer workers. */
+typedef enum LaneObstacle
+{
+	LANE_NOT_ITS_KIND, /* workers of other kinds may take it */
+	LANE_NOT_ITS_NAME, /* pinned, or to be avoided by workers of this name */
+	LANE_BUSY,		   /* somebody has it locked */
+	LANE_OBSTACLES
+} LaneObstacle;
+
+/* A scan of a lane, from its floor up. */
+typedef struct LaneScan
+{
+	LaneTag tag;
+	uint64 generation;				 /* noted before the snapshot was taken */
+	uint64 filters[LANE_OBSTACLES];	 /* whose floor each obstacle limits; [0] is 0: everybody's */
+	LaneKey from;					 /* where it starts */
+	LaneKey reached;				 /* everything below was examined */
+	LaneKey passed[LANE_OBSTACLES];	 /* first job passed over for this or a later reason */
+	int64 scanned, skipped, claimed; /* jobs */
+} LaneScan;
+
+/* To be read before the snapshot of a scan is taken. */
+extern uint64 lane_generation(void);
+
+/* Prepares a scan by a worker with these filters (0: none of that sort). */
+extern void lane_scan_begin(LaneScan *scan, uint64 generation, uint64 kinds_filter,
+							uint64 name_filter);
+extern void lane_scan_passed(LaneScan *scan, LaneKey key, LaneObstacle why);
+
+/* Counts what the scan did. False when no floor can be raised for it. */
+extern bool lane_scan_end(const LaneScan *scan);
+
+/* At commit: raises the lane's floors as far as the scan allows. Raises no errors. */
+extern void lane_raise(const LaneScan *scan);
+
+/* At commit: a job with this key may be claimed. Raises no errors. */
+extern void lane_lower(const LaneTag *tag, LaneKey key);
+
+/* At commit: jobs may be claimed in any lane of the database. Raises no errors. */
+extern void lane_lower_all(Oid database);
+
+/* Gives the lane an entry, so that it can hold a due time. */
+extern void lane_ensure(const LaneTag *tag);
+
+typedef enum LaneDue
+{
+	LANE_DUE_LATER,	  /* than another one */
+	LANE_DUE_SOONEST, /* than any */
+	LANE_DUE_LOST,	  /* the lane has no entry to remember it */
+} LaneDue;
+
+/* At commit: a job falls due then. Raises no errors. */
+extern LaneDue lane_due_at(const LaneTag *tag, TimestampTz due);
+
+/* At commit: there is work in the lane, for which nobody was woken. True when nobody else has said
+ * so since the last time that this was passed on. Raises no errors. */
+extern bool lane_cry(const LaneTag *tag);
+/* Takes a lane of the database in which there is such work, but not again within the interval.
+ * False when there is none; *next is when there will be (DT_NOEND: unknown). */
+extern bool lane_take_cry(Oid database, TimestampTz now, LaneTag *tag, TimestampTz *next);
+
+/* Forgets the lanes of a database, but for those of this haul.jobs; there may have been another
+ * one. */
+extern void lane_forget(Oid database, Oid but_of);
+
+/* ---- prepared transactions ---- */
+
+/* Keeps the floors of these lanes at or below their keys until the transaction is gone;
+ * with a count of -1, the floors of all lanes of the database. May raise errors. */
+extern void lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count);
+
+#define HOLD_LANES 8
+
+/* Lifts the holds of transactions of the database that are gone, lowers the lanes, and calls back
+ * for each lane (NULL: for all of them). Returns how many holds remain. */
+extern int lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag));
+
+/* ---- for the background worker ---- */
+
+/* The lane of the database that is to be swept next: it has a floor, and its last sweep
+ * began before the given time. False when there is none. */
+extern bool lane_next_to_sweep(Oid database, TimestampTz before, LaneTag *tag);
+extern LaneKey lane_floor(const LaneTag *tag);
+/* A sweep begins, which is to look below the floor returned. Ends the lane's views. */
+extern LaneKey lane_sweep_begins(const LaneTag *tag, TimestampTz now);
+/* found: something lay below the floor. */
+extern void lane_sweep_ends(const LaneTag *tag, bool found);
+
+/* Takes a lane of the database whose due time has come: it has none until lane_due_at(),
+ * so what commits while it is looked for is not lost. False when there is none. */
+extern bool lane_take_due(Oid database, TimestampTz now, LaneTag *tag);
+/* The earliest due time of the database; DT_NOEND when there is none. */
+extern TimestampTz lane_next_due(Oid database);
+
+/* ---- shared memory ---- */
+
+extern Size lane_shmem_size(void);
+extern Size lane_table_shmem_size(void);
+extern void lane_shmem_attach(void *memory, bool found);
+
+#endif

@@ -1,0 +1,70 @@
+"""Workers that die in mid-job: how long until their jobs run elsewhere."""
+
+import time
+from contextlib import ExitStack
+
+import haul
+from cluster import Database, Session
+from result import Goal, Row, Table, in_turn
+from scenario import Bench
+
+JOBS = 4            # of a worker
+HEARTBEAT = 10      # seconds between two of a worker
+PATIENCE = 120      # seconds
+
+KILLED = "killed: its connections close"
+STOPPED = "stopped: its connections stay open"
+
+
+class Victim:
+    """A worker in the middle of jobs that take far longer than the measurement."""
+
+    def __init__(self, stack: ExitStack, database: Database, session: Session):
+        self._database, self._session = database, session
+        haul.load(database, JOBS, kind="sleep", args='{"seconds": 3600}')
+        self.worker = start_worker(stack, database, JOBS)
+        held = (f"FROM haul.jobs WHERE started_at IS NOT NULL AND worker_id = "
+                f"(SELECT id FROM haul.workers WHERE pid = {self.worker.process.pid})")
+        database.wait_for("the worker runs its jobs", f"SELECT count(*) = {JOBS} {held}", session)
+        self._jobs = session.value(f"SELECT array_agg(id) {held}")
+
+    def end(self, how: str) -> None:
+        self._ended = time.time()
+        if how == KILLED:
+            self.worker.kill()
+        else:
+            self.worker.freeze()
+
+    def recovery(self) -> float:
+        """Seconds from its end until the last of its jobs had begun elsewhere, each for the second time."""
+        again = f"FROM haul.jobs WHERE id = ANY ('{self._jobs}') AND claim = 2 AND attempt = 2 AND interruptions = 1"
+        self._database.wait_for("the jobs run elsewhere", f"SELECT count(started_at) = {JOBS} {again}", self._session, PATIENCE)
+        return float(self._session.value(f"SELECT extract(epoch FROM max(started_at)) {again}")) - self._ended
+
+
+def start_worker(stack: ExitStack, database: Database, threads: int) -> haul.Worker:
+    worker = haul.Worker(database, "sleep=builtin:sleep", options=("--threads", str(threads)))
+    stack.callback(worker.kill)
+    return worker
+
+
+def recoveries(bench: Bench, how: str, victims: int) -> list[float]:
+    """Of several workers at once, for each."""
+    with haul.database(bench.cluster) as database, database.session() as session, ExitStack() as stack:
+        dying = [Victim(stack, database, session) for _ in range(victims)]
+        start_worker(stack, database, victims * JOBS)
+        database.wait_for("another worker waits", "SELECT waiting_workers = 1 FROM haul.background", session)
+        for victim in dying:
+            victim.end(how)
+            # So that their last heartbeats are of different ages.
+            time.sleep(HEARTBEAT / victims if victim is not dying[-1] else 0)
+        return [victim.recovery() for victim in dying]
+
+
+def measure(bench: Bench) -> list[Table]:
+    rounds = bench.sizes.rounds
+    killed = in_turn(rounds, {KILLED: lambda: recoveries(bench, KILLED, 1)[0]})[KILLED]
+    stopped = in_turn(1, {STOPPED: lambda: recoveries(bench, STOPPED, rounds)})[STOPPED][0]
+    return [Table("A worker ends in the middle of its jobs; seconds until they run elsewhere", "s",
+                  [Row(KILLED, killed), Row(STOPPED, stopped)],
+                  [Goal(KILLED, "s", killed, at_most=5), Goal(STOPPED, "s", stopped, at_most=60)])]

@@ -1,0 +1,1 @@
+INSERT INTO haul.jobs (kind) VALUES ('noop');

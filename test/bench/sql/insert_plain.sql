@@ -1,0 +1,1 @@
+INSERT INTO bench.jobs (kind) VALUES ('noop');

@@ -1,0 +1,558 @@
+/*
+ * floor.pml: the floors of the lanes (extension/lane.h).
+ *
+ * One lane, whose keys are the numbers of its jobs, and workers of two filters, A and B. What the C code does
+ * under a lock, and what the server does at once, is one step here; everything else may interleave.
+ */
+
+/* ---- the rules; test/model/run breaks each in turn ---- */
+
+#define NOTED_BEFORE_SNAPSHOT 1    /* a scan notes the generation before it takes its snapshot */
+#define RAISED_AFTER_COMMIT 2      /* a floor rises when the transaction has committed, not when its scan ends */
+#define BUSY_HOLDS_UP 3            /* no floor rises past a job that somebody has locked */
+#define OTHERS_HOLD_UP 4           /* the lane's floor does not rise past a job for workers of another filter */
+#define RAISED_FROM_BELOW 5        /* only a scan that began at or below a floor raises it */
+#define LOWERED_HOLDS_UP 6         /* no floor rises past a key lowered since the scan noted the generation */
+#define LOWERED_WHEN_VISIBLE 7     /* the floor is lowered after the job became visible, not before */
+#define LOWERED_FROM_BELOW 8       /* a key above the floors is remembered as well */
+#define VIEWS_LOWERED 9            /* a lowering concerns the views, too */
+#define DRAWN_UNDER_LOCK 10        /* a lowering draws its generation under the lock that guards the lane */
+#define NEW_ENTRY_HOLDS_UP 11      /* an entry holds up all scans that noted their generation before it was made */
+#define THINNED_TO_LATER 12        /* of two lowerings remembered as one, the later generation is kept */
+#define THINNED_TO_LOWER 13        /* and the lower key */
+#define HOLD_HOLDS_UP 14           /* no floor rises past the key of a hold */
+#define HOLD_LOWERS 15             /* a new hold lowers the floor to its key */
+#define LIFTED_WITH_LOWERING 16    /* where a hold is lifted, the lane is lowered to its key */
+#define SWEEP_LOOKS_TWICE 17       /* the sweep believes what two looks found, with a pause between them */
+#define SWEEP_TELLS_VERSIONS 18    /* if both found the same version */
+#define SWEEP_READS_FLOOR_FIRST 19 /* a look reads the floor before it takes its snapshot */
+#define SWEEP_ENDS_VIEWS 20        /* a sweep begins by ending the views */
+#define SWEEP_HOLDS_UP 21          /* and holds up all scans that noted their generation before */
+
+#ifndef BROKEN
+#define BROKEN 0
+#endif
+#define rule(number) (BROKEN != number)
+
+/* ---- the bounds; test/model/run sets others ---- */
+
+#ifndef MAKERS
+#define MAKERS 1
+#endif
+#ifndef ROUNDS_A
+#define ROUNDS_A 1
+#endif
+#ifndef ROUNDS_B
+#define ROUNDS_B 1
+#endif
+#ifndef PREPARERS
+#define PREPARERS 0
+#endif
+#ifndef EVICTIONS
+#define EVICTIONS 0
+#endif
+#ifndef SWEEPS
+#define SWEEPS 0
+#endif
+#ifndef REPLICAS
+#define REPLICAS 0
+#endif
+
+#ifndef JOBS
+#define JOBS 3
+#endif
+#ifndef LOWERINGS
+#define LOWERINGS 2 /* that an entry remembers */
+#endif
+
+#define LOWEST 0
+#define HIGHEST JOBS
+
+#define min(a, b) ((a) < (b) -> (a) : (b))
+#define max(a, b) ((a) > (b) -> (a) : (b))
+
+/* ---- the table of jobs ---- */
+
+#define A 0
+#define B 1
+
+#define ABSENT 0
+#define READY 1
+#define RUNNING 2
+
+typedef Job {
+    byte state;     /* as committed */
+    byte version;   /* grows with every change that is committed */
+    byte locked;    /* by this transaction; 0: by none */
+    byte callbacks; /* still to run, of transactions that made it ready */
+    bool around     /* came around the callbacks, and no sweep has begun and ended since */
+}
+Job job[JOBS];
+
+#define takes(filter, key) (filter == A || key > 0) /* B may not take the first job */
+
+/* ---- shared memory ---- */
+
+byte generation; /* last one given to any lane */
+
+bool entry; /* whether the lane has one; the rest stands in it */
+byte floor;
+byte view[2];                   /* LOWEST: none */
+byte lowered_at[LOWERINGS + 1]; /* generation */
+byte lowered_to[LOWERINGS + 1]; /* key */
+byte lowerings;
+
+byte hold = HIGHEST; /* key of the hold */
+
+/* ---- properties ---- */
+
+bool lost;  /* a job that can be claimed lies below a floor */
+bool false_find; /* the sweep believes that it found one, but all went through the callbacks */
+
+hidden byte i_, limit_;
+
+/* To be said after whatever might make it untrue. */
+inline nothing_is_lost()
+{
+    for (i_ : 0 .. JOBS - 1) {
+        if
+        :: entry && job[i_].state == READY && job[i_].callbacks == 0 && !job[i_].around ->
+            lost = lost || floor > i_ || takes(A, i_) && view[A] > i_ || takes(B, i_) && view[B] > i_
+        :: else
+        fi
+    }
+    assert(!lost)
+}
+
+/* ---- lane.c ---- */
+
+inline remember(at, key)
+{
+    /* whoever asks for those with higher keys must hear of this one, too */
+    do
+    :: lowerings > 0 && lowered_to[lowerings - 1] >= key ->
+        lowerings--;
+        lowered_at[lowerings] = 0;
+        lowered_to[lowerings] = 0
+    :: else -> break
+    od;
+    lowered_at[lowerings] = at;
+    lowered_to[lowerings] = key;
+    lowerings++;
+    if
+    :: lowerings > LOWERINGS ->
+        lowered_at[0] = (rule(THINNED_TO_LATER) -> lowered_at[1] : lowered_at[0]);
+        lowered_to[0] = (rule(THINNED_TO_LOWER) -> lowered_to[0] : lowered_to[1]);
+        lowerings--;
+        i_ = 1;
+        do
+        :: i_ <= LOWERINGS ->
+            lowered_at[i_] = (i_ < LOWERINGS -> lowered_at[i_ + 1] : 0);
+            lowered_to[i_] = (i_ < LOWERINGS -> lowered_to[i_ + 1] : 0);
+            i_++
+        :: else -> break
+        od
+    :: else
+    fi
+}
+
+inline lower(at, key)
+{
+    if
+    :: entry ->
+        if
+        :: !rule(LOWERED_FROM_BELOW) && key > floor && key > view[A] && key > view[B]
+        :: else -> remember(at, key)
+        fi;
+        floor = min(floor, key);
+        if
+        :: rule(VIEWS_LOWERED) ->
+            view[A] = min(view[A], key);
+            view[B] = min(view[B], key)
+        :: else
+        fi
+    :: else
+    fi
+}
+
+inline draw_and_lower(key)
+{
+    generation++;
+    lower(generation, key)
+}
+
+inline make_entry()
+{
+    entry = true;
+    generation++;
+    lowered_at[0] = (rule(NEW_ENTRY_HOLDS_UP) -> generation : 0);
+    lowered_to[0] = LOWEST;
+    lowerings = 1
+}
+
+inline evict()
+{
+    entry = false;
+    floor = LOWEST;
+    view[A] = LOWEST;
+    view[B] = LOWEST;
+    for (i_ : 0 .. LOWERINGS) {
+        lowered_at[i_] = 0;
+        lowered_to[i_] = 0
+    }
+    lowerings = 0
+}
+
+/* The filter's scan from that key examined everything below reached; it passed over jobs for others, of which the
+ * first is at others, and locked ones, of which the first is at busy. */
+inline raise(filter, noted, from, reached, others, busy)
+{
+    if
+    :: entry ->
+        limit_ = min(reached, busy);
+        limit_ = (rule(HOLD_HOLDS_UP) -> min(limit_, hold) : limit_);
+        /* they grow, so the first is the lowest */
+        for (i_ : 0 .. LOWERINGS - 1) {
+            if
+            :: rule(LOWERED_HOLDS_UP) && i_ < lowerings && lowered_at[i_] > noted ->
+                limit_ = min(limit_, lowered_to[i_]);
+                break
+            :: else
+            fi
+        }
+        if
+        :: from <= floor || !rule(RAISED_FROM_BELOW) -> floor = max(floor, min(limit_, others))
+        :: else
+        fi;
+        if
+        :: from <= max(floor, view[filter]) || !rule(RAISED_FROM_BELOW) -> view[filter] = max(view[filter], limit_)
+        :: else
+        fi
+    :: else
+    fi
+}
+
+/* ---- who uses it ---- */
+
+inline make_ready(key)
+{
+    job[key].state = READY;
+    job[key].version++;
+    job[key].locked = 0;
+    job[key].callbacks++
+}
+
+/* A transaction that makes a job ready: INSERT, retry, release, snooze, or an operator's UPDATE of a ready one. */
+proctype maker()
+{
+    byte key, at;
+
+    select(key : 0 .. JOBS - 1);
+    if
+    :: rule(LOWERED_WHEN_VISIBLE)
+    :: else -> d_step { draw_and_lower(key) }
+    fi;
+    if
+    :: d_step { job[key].locked == 0 && job[key].state != READY -> make_ready(key) }
+    :: d_step { job[key].locked == 0 && job[key].state == READY -> job[key].locked = _pid }
+        if
+        :: d_step { make_ready(key) }
+        :: job[key].locked = 0; goto ended /* rolled back */
+        fi
+    fi;
+    if
+    :: !rule(LOWERED_WHEN_VISIBLE)
+    :: rule(LOWERED_WHEN_VISIBLE) && rule(DRAWN_UNDER_LOCK) -> d_step { draw_and_lower(key) }
+    :: else ->
+        d_step { generation++; at = generation }
+        d_step { lower(at, key) }
+    fi;
+    d_step { job[key].callbacks--; nothing_is_lost() }
+ended:
+}
+
+inline take_snapshot()
+{
+    for (i_ : 0 .. JOBS - 1) {
+        seen[i_] = (job[i_].state == READY -> job[i_].version : 0)
+    }
+    i_ = 0
+}
+
+/* Checkouts of a worker. */
+proctype worker(byte filter; byte rounds)
+{
+    byte noted, from, reached, others, busy;
+    byte seen[JOBS]; /* versions in the snapshot; 0: not claimable */
+    byte claimed;    /* set of keys */
+
+    do
+    :: rounds > 0 ->
+        rounds--;
+        if
+        :: rule(NOTED_BEFORE_SNAPSHOT) ->
+            noted = generation;
+            d_step { take_snapshot() }
+        :: else ->
+            d_step { take_snapshot() }
+            noted = generation
+        fi;
+        d_step {
+            from = max(floor, view[filter]);
+            reached = from;
+            others = HIGHEST;
+            busy = HIGHEST
+        }
+
+        /* on to the next job that it may take, and claims it; any number of claims may be enough */
+        do
+        :: reached < HIGHEST ->
+            d_step {
+                do
+                :: reached == HIGHEST -> break
+                :: reached < HIGHEST && seen[reached] == 0 -> reached++
+                :: reached < HIGHEST && seen[reached] != 0 && takes(filter, reached) -> break
+                :: reached < HIGHEST && seen[reached] != 0 && !takes(filter, reached) ->
+                    others = (rule(OTHERS_HOLD_UP) -> min(others, reached) : others);
+                    reached++
+                od;
+                if
+                :: reached == HIGHEST
+                :: reached < HIGHEST && job[reached].locked != 0 ->
+                    busy = (rule(BUSY_HOLDS_UP) -> min(busy, reached) : busy);
+                    reached++
+                :: reached < HIGHEST && job[reached].locked == 0 ->
+                    if
+                    :: job[reached].version == seen[reached] ->
+                        job[reached].locked = _pid;
+                        claimed = claimed | 1 << reached
+                    :: else /* changed since the snapshot */
+                    fi;
+                    reached++
+                fi
+            }
+        :: claimed != 0 || reached == HIGHEST ->
+            d_step {
+                for (i_ : 0 .. JOBS - 1) {
+                    seen[i_] = 0
+                }
+                if
+                :: !entry -> make_entry()
+                :: else
+                fi;
+                if
+                :: !rule(RAISED_AFTER_COMMIT) ->
+                    raise(filter, noted, from, reached, others, busy)
+                :: else
+                fi
+            }
+            break
+        od;
+
+        if
+        :: d_step { /* visible */
+                for (i_ : 0 .. JOBS - 1) {
+                    if
+                    :: claimed >> i_ & 1 ->
+                        job[i_].state = RUNNING;
+                        job[i_].around = false;
+                        job[i_].version++;
+                        job[i_].locked = 0
+                    :: else
+                    fi
+                }
+                claimed = 0
+            }
+            d_step {
+                raise(filter, noted, from, reached, others, busy);
+                nothing_is_lost()
+            }
+        :: d_step {
+                claimed != 0; /* rolled back */
+                for (i_ : 0 .. JOBS - 1) {
+                    if
+                    :: claimed >> i_ & 1 -> job[i_].locked = 0
+                    :: else
+                    fi
+                }
+                claimed = 0;
+                nothing_is_lost()
+            }
+        fi;
+        d_step { noted = 0; from = 0; reached = 0; others = 0; busy = 0 }
+    :: else -> break
+    od
+}
+
+/* A transaction that inserts a job and is prepared. */
+proctype preparer()
+{
+    byte key;
+
+    atomic {
+        select(key : 0 .. JOBS - 1);
+        if
+        :: job[key].locked == 0 && job[key].state == ABSENT -> job[key].locked = _pid
+        :: else -> goto ended
+        fi
+    }
+    d_step {
+        hold = key;
+        if
+        :: rule(HOLD_LOWERS) -> draw_and_lower(key)
+        :: else
+        fi
+    }
+    if
+    :: d_step { /* COMMIT PREPARED: no callback */
+            job[key].state = READY;
+            job[key].version++;
+            job[key].locked = 0;
+            nothing_is_lost()
+        }
+    :: job[key].locked = 0 /* ROLLBACK PREPARED */
+    fi;
+    d_step { /* the background worker sees that the transaction is gone */
+        if
+        :: rule(LIFTED_WITH_LOWERING) -> draw_and_lower(key)
+        :: else
+        fi;
+        hold = HIGHEST
+    }
+ended:
+}
+
+/* The lane's entry, or a view's place in it, goes to another. */
+proctype evictor()
+{
+    if
+    :: d_step { entry -> evict() }
+    :: d_step { view[B] > LOWEST -> view[B] = LOWEST }
+    :: true
+    fi
+}
+
+/* A job that comes with the settings of a replica. */
+proctype replica()
+{
+    byte key;
+
+    atomic {
+        select(key : 0 .. JOBS - 1);
+        if
+        :: job[key].state == ABSENT && job[key].locked == 0 ->
+            job[key].state = READY;
+            job[key].version++;
+            job[key].around = true
+        :: else
+        fi
+    }
+}
+
+typedef Look {
+    byte version[JOBS]; /* found below the floor; 0: none */
+    byte normal         /* set of those that did not come around the callbacks */
+}
+
+inline look(found)
+{
+    if
+    :: rule(SWEEP_READS_FLOOR_FIRST) -> upto = floor
+    :: else
+    fi;
+    d_step {
+        for (i_ : 0 .. JOBS - 1) {
+            found.version[i_] = (job[i_].state == READY -> job[i_].version : 0);
+            found.normal = found.normal | !job[i_].around << i_
+        }
+        i_ = 0
+    }
+    d_step {
+        upto = (rule(SWEEP_READS_FLOOR_FIRST) -> upto : floor);
+        for (i_ : 0 .. JOBS - 1) {
+            found.version[i_] = (i_ < upto -> found.version[i_] : 0)
+        }
+        upto = 0
+    }
+}
+
+/* One sweep by the background worker. */
+proctype sweeper()
+{
+    Look first, second;
+    byte upto;
+    byte before; /* jobs that came around the callbacks before the sweep */
+    byte key = HIGHEST;
+
+    d_step {
+        if
+        :: entry ->
+            if
+            :: rule(SWEEP_HOLDS_UP) -> generation++; remember(generation, LOWEST)
+            :: else
+            fi;
+            if
+            :: rule(SWEEP_ENDS_VIEWS) -> view[A] = LOWEST; view[B] = LOWEST
+            :: else
+            fi
+        :: else
+        fi;
+        for (i_ : 0 .. JOBS - 1) {
+            before = before | job[i_].around << i_
+        }
+    }
+    look(first);
+    /* the pause: longer than it takes from the visible row to the callback */
+    do
+    :: key > 0 ->
+        key--;
+        first.version[key] == 0 || job[key].callbacks == 0 || job[key].version != first.version[key]
+    :: else -> break
+    od;
+    look(second);
+    d_step {
+        key = HIGHEST;
+        for (i_ : 0 .. JOBS - 1) {
+            if
+            :: first.version[i_] == 0 || key < HIGHEST
+            :: second.version[i_] == first.version[i_] -> key = i_
+            :: !rule(SWEEP_TELLS_VERSIONS) && second.version[i_] > 0 -> key = i_
+            :: !rule(SWEEP_LOOKS_TWICE) -> key = i_
+            :: else
+            fi
+        }
+        if
+        :: key < HIGHEST ->
+            false_find = (rule(SWEEP_LOOKS_TWICE) -> second.normal : first.normal) >> key & 1;
+            assert(!false_find);
+            draw_and_lower(key)
+        :: else
+        fi;
+        for (i_ : 0 .. JOBS - 1) {
+            job[i_].around = job[i_].around && !(before >> i_ & 1)
+        }
+        nothing_is_lost()
+    }
+}
+
+#define start(count, process) n = count; do :: n > 0 -> run process(); n-- :: else -> break od
+
+init
+{
+    byte n;
+
+    atomic {
+        if
+        :: true /* nothing was ever here */
+        :: make_entry(); floor = HIGHEST /* all that was here is done */
+        :: make_entry(); job[0].state = READY; job[0].version = 1; view[B] = HIGHEST /* so is all that B may take */
+        fi;
+        start(MAKERS, maker);
+        start(PREPARERS, preparer);
+        start(EVICTIONS, evictor);
+        start(REPLICAS, replica);
+        start(SWEEPS, sweeper);
+        run worker(A, ROUNDS_A);
+        run worker(B, ROUNDS_B)
+    }
+}
