@@ -40,7 +40,6 @@
 #define LINGER USECS_PER_SEC		  /* with nothing to do */
 #define HOLD_INTERVAL (200 * 1000)	  /* between looks at prepared transactions */
 #define AWAY_FOR (10 * USECS_PER_SEC) /* when somebody wants the database for himself */
-#define COME_WITHIN USECS_PER_SEC	  /* for a session that was woken */
 #define NOTICES 64
 
 static Oid database;
@@ -235,14 +234,6 @@ release_departed(TimestampTz now)
 	return TIMESTAMP_IS_NOEND(next) ? next : next + grace;
 }
 
-static TimestampTz
-pass_on_overdue(TimestampTz now)
-{
-	TimestampTz next = waiter_pass_on_overdue(database, now - COME_WITHIN);
-
-	return TIMESTAMP_IS_NOEND(next) ? next : next + COME_WITHIN;
-}
-
 /* When the next worker is to be removed for its silence, or the next job past its queue timeout. */
 static TimestampTz
 next_expiry(TimestampTz now)
@@ -367,7 +358,7 @@ work_until_idle(void)
 		now = GetCurrentTimestamp();
 		pending = Min(pending, watch_prepared(now));
 		pending = Min(pending, release_departed(now));
-		pending = Min(pending, pass_on_overdue(now));
+		pending = Min(pending, waiter_remind_overdue(database, now));
 		next = Min(pending, promote_due());
 		next = Min(next, maintain(now));
 		next = Min(next, sweep_slice(now));

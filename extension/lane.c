@@ -495,14 +495,6 @@ lower_all(Oid database)
 			lower_lane(lane, LANE_LOWEST);
 }
 
-void
-lane_lower_all(Oid database)
-{
-	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
-	lower_all(database);
-	release_lock();
-}
-
 /* ---- prepared transactions ---- */
 
 static void

@@ -111,9 +111,6 @@ extern void lane_raise(const LaneScan *scan);
 /* At commit: a job with this key may be claimed. Raises no errors. */
 extern void lane_lower(const LaneTag *tag, LaneKey key);
 
-/* At commit: jobs may be claimed in any lane of the database. Raises no errors. */
-extern void lane_lower_all(Oid database);
-
 /* Gives the lane an entry, so that it can hold a due time. */
 extern void lane_ensure(const LaneTag *tag);
 

@@ -29,6 +29,10 @@
 #define FIRST_PAUSE 1000 /* microseconds */
 #define LONGEST_PAUSE 16000
 
+/* One that does not come is reminded, in growing intervals: its NOTIFY may have got lost on the way. */
+#define FIRST_REMINDER USECS_PER_SEC
+#define LONGEST_REMINDER (32 * USECS_PER_SEC)
+
 /* Which events concern a session. */
 typedef struct Match
 {
@@ -60,7 +64,8 @@ typedef struct Session
 	SessionState state;
 	uint64 waiting_since; /* by the sequence */
 	uint64 woken;		  /* by the sequence, when the event came */
-	TimestampTz woken_at;
+	TimestampTz overdue_at;	 /* if it has not come by then, it is reminded */
+	int64 reminder;			 /* microseconds from that to the next one */
 	TimestampTz rests_until; /* rather not woken before */
 	int pause;		/* of the next rest, microseconds; 0: it found something the last time */
 	bool passed_on; /* somebody else has been woken instead */
@@ -192,7 +197,8 @@ wake(Session *session, const LaneTag *event, uint64 sequence, TimestampTz now)
 	stop_waiting(session);
 	session->state = SESSION_WOKEN;
 	session->woken = sequence;
-	session->woken_at = now;
+	session->reminder = FIRST_REMINDER;
+	session->overdue_at = now + FIRST_REMINDER;
 	session->passed_on = false;
 	session->event = *event;
 	if (session->by_latch)
@@ -590,7 +596,7 @@ waiter_notices_sent(const Notice *notices, int count)
 }
 
 TimestampTz
-waiter_pass_on_overdue(Oid database, TimestampTz since)
+waiter_remind_overdue(Oid database, TimestampTz now)
 {
 	TimestampTz next = DT_NOEND;
 
@@ -599,12 +605,16 @@ waiter_pass_on_overdue(Oid database, TimestampTz since)
 	{
 		Session *session = &waiters->sessions[i];
 
-		if (session->state != SESSION_WOKEN || session->passed_on || session->database != database)
+		if (session->state != SESSION_WOKEN || session->database != database)
 			continue;
-		if (session->woken_at > since)
-			next = Min(next, session->woken_at);
-		else
+		if (session->overdue_at <= now)
+		{
 			(void) pass_on(session);
+			session->notify = !session->by_latch;
+			session->reminder = Min(2 * session->reminder, LONGEST_REMINDER);
+			session->overdue_at = now + session->reminder;
+		}
+		next = Min(next, session->overdue_at);
 	}
 	unlock();
 	return next;

@@ -87,8 +87,8 @@ typedef struct Notice
 extern int waiter_notices(Oid database, Notice *notices, int max, TimestampTz *next);
 extern void waiter_notices_sent(const Notice *notices, int count);
 
-/* Passes on the calls of sessions that have not come since then. Returns when to look again. */
-extern TimestampTz waiter_pass_on_overdue(Oid database, TimestampTz since);
+/* Passes on the calls of sessions that have not come in time, and reminds those. Returns when to look again. */
+extern TimestampTz waiter_remind_overdue(Oid database, TimestampTz now);
 
 /* A worker all of whose sessions ended before the given time; false when there is none, and then
  * *next is when the next such session had ended (DT_NOEND: never). */

@@ -73,7 +73,7 @@ def summary(bench: Bench, tables: list[Table]) -> str:
     missed = [f"{table.title}: {goal.what}" for table in tables for goal in table.goals if not goal.reached]
     if bench.tiny:
         return "Sizes are tiny: the figures say nothing, only that the results were right."
-    return "\n".join([f"{len(goals) - len(missed)} of {len(goals)} targets reached." + (" Missed:" if missed else ""), ""]
+    return "\n".join([f"{len(goals) - len(missed)} of {len(goals)} targets reached." + (" Missed:\n" if missed else "")]
                      + [f"- {line}" for line in missed])
 
 

@@ -74,7 +74,7 @@ private:
 } // namespace
 
 std::string queue_name(int number) {
-    return "bench_" + std::to_string(number);
+    return queue_prefix + std::to_string(number);
 }
 
 void produce(const settings& settings, meters& meters, const stop_event& stop) {

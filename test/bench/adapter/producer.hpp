@@ -11,6 +11,8 @@ namespace haul::bench {
 
 constexpr const char* job_kind = "bench";
 
+constexpr const char* queue_prefix = "bench_";
+
 /// Name of one of the queues, 0 to settings::queues - 1.
 std::string queue_name(int number);
 

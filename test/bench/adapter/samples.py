@@ -103,7 +103,7 @@ def markdown(measured: list[Measured]) -> str:
     rows = [[f"**{phase.label}**" if phase.type in UNDISTURBED else phase.label,
              number(phase.end - phase.begin),
              number(phase.enqueue_rate), number(phase.completion_rate), number(phase.lowest_rate),
-             number(phase.of_clean and 100 * phase.of_clean) + " %",
+             "" if phase.of_clean is None else f"{100 * phase.of_clean:.0f} %",
              (number(phase.seconds_to_target) + " s" if phase.seconds_to_target is not None else "never")
              if phase.is_recovery else "",
              f"{number(phase.claim_p50_ms, 1)}, {number(phase.claim_p99_ms, 1)}",
