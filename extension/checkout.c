@@ -366,7 +366,7 @@ wait_for_more(Checkout *checkout, uint64 events)
 	if (checkout->njobs == 0)
 	{
 		look(checkout);
-		if (checkout->njobs > 0)
+		if (checkout->njobs == checkout->max_jobs)
 			waiter_leave();
 	}
 	else

@@ -374,10 +374,14 @@ work_until_idle(void)
 		if (waiter_count(database) == 0)
 		{
 			next = Min(next, now + LINGER);
-			if (now - idle_since >= LINGER && database_worker_ends(database, now))
+			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
+				(database_is_claimed() && database_worker_ends(database, now + AWAY_FOR)))
+			{
+				/* whoever began to wait just before that did not ask for a worker */
+				if (waiter_count(database) > 0)
+					database_wake_worker(database);
 				return;
-			if (database_is_claimed() && database_worker_ends(database, now + AWAY_FOR))
-				return;
+			}
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 TimestampDifferenceMilliseconds(now, next),

@@ -162,7 +162,7 @@ hold(void)
 	{
 		Note *note = lfirst(cell);
 
-		if (!note->subtransaction != InvalidSubTransactionId)
+		if (note->subtransaction == InvalidSubTransactionId)
 			continue;
 		tags[count] = note->key.tag;
 		keys[count++] = note->lowest;

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
@@ -37,6 +38,7 @@ static struct
 	bool found;
 	bool suspected; /* the job at the position was below the floor a moment ago */
 	ItemPointerData suspect;
+	TransactionId suspect_xmin;
 } sweep;
 
 bool
@@ -63,12 +65,18 @@ begin(TimestampTz now)
 static bool
 is_settled(TupleTableSlot *job, LaneKey key)
 {
+	bool isnull;
+	TransactionId xmin =
+		DatumGetTransactionId(slot_getsysattr(job, MinTransactionIdAttributeNumber, &isnull));
+
 	if (lane_key_compare(lane_floor(&sweep.tag), key) <= 0)
 		return true;
-	if (!sweep.suspected || !ItemPointerEquals(&sweep.suspect, &job->tts_tid))
+	if (!sweep.suspected || !ItemPointerEquals(&sweep.suspect, &job->tts_tid) ||
+		!TransactionIdEquals(sweep.suspect_xmin, xmin))
 	{
 		sweep.suspected = true;
 		sweep.suspect = job->tts_tid;
+		sweep.suspect_xmin = xmin;
 		return false;
 	}
 	sweep.found = true;

@@ -135,8 +135,8 @@ class PgQ:
 
     def consumed(self, database: Database) -> int:
         """Events before the tick up to which the consumer has finished. The first tick is older than any event."""
-        return database.number("SELECT count(*) FROM pgq.event_1, pgq.subscription JOIN pgq.tick ON tick_id = sub_last_tick "
-                               "WHERE ev_id <= tick_event_seq AND tick_id > 1")
+        return database.number("SELECT count(*) FROM pgq.event_1 WHERE ev_id <= (SELECT tick_event_seq FROM pgq.tick, "
+                               "pgq.subscription WHERE tick_id = sub_last_tick AND tick_id > 1)")
 
     def drain(self, database: Database, **limit) -> Timeline:
         before = self.consumed(database)

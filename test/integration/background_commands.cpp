@@ -68,9 +68,13 @@ protected:
         session database(dsn);
         database.exec(
             "INSERT INTO haul.jobs (kind, queue_timeout) SELECT 'k', '1 ms' FROM generate_series(1, 20000)");
+        server.set("haul.maintenance_interval", "1s");
         wait_until(
             [&] {
-                pass = std::make_unique<frozen>(background_of(database).worker);
+                const pid_t worker = background_of(database).worker;
+                if (worker == 0)
+                    return false;
+                pass = std::make_unique<frozen>(worker);
                 if (admin.truth(
                         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_haul worker'"
                         " AND datname = 'one' AND state = 'active' AND query LIKE '%maintain%')"))
@@ -96,7 +100,7 @@ protected:
     }
 
     cluster server{{true,
-                    {{"haul.maintenance_interval", "5s"},
+                    {{"haul.maintenance_interval", "1h"}, // by itself it stays away
                      {"haul.sweep_interval", "1s"},
                      {"haul.sweep_load", "1"},
                      {"autovacuum", "off"}}}};

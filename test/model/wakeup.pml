@@ -62,8 +62,8 @@
 
 #define JOBS 2
 
-/* Session 0 takes jobs of the first kind, session 2 those of the second, session 1 both. */
-#define takes(session, job) (session == 1 || session == 2 * (job))
+/* Session 0 takes both kinds, session 1 the first, session 2 the second. */
+#define takes(session, job) (session == 0 || session == 1 + (job))
 
 /* ---- the table of jobs ---- */
 
@@ -160,7 +160,9 @@ inline wake_one(number, event)
 {
     if
     :: waits_since(0, number) -> wake(0, number, event)
+#if SESSIONS > 1
     :: waits_since(1, number) -> wake(1, number, event)
+#endif
 #if SESSIONS > 2
     :: waits_since(2, number) -> wake(2, number, event)
 #endif
@@ -421,12 +423,20 @@ proctype timer()
 end_on:
     do
     :: atomic { session[0].state == WOKEN && !session[0].passed_on -> pass_on(0) }
+#if SESSIONS > 1
     :: atomic { session[1].state == WOKEN && !session[1].passed_on -> pass_on(1) }
+#endif
 #if SESSIONS > 2
     :: atomic { session[2].state == WOKEN && !session[2].passed_on -> pass_on(2) }
 #endif
     od
 }
+
+#if SESSIONS > 1
+#define nobody_waits (session[0].state == BUSY && session[1].state == BUSY)
+#else
+#define nobody_waits (session[0].state == BUSY)
+#endif
 
 /* Workers of the database, one after the other, as the launcher starts them. */
 proctype background()
@@ -480,11 +490,11 @@ starts:
 end_on:
         if
         :: wanted
-        :: session[0].state == BUSY && session[1].state == BUSY -> /* nobody waits */
+        :: nobody_waits ->
             if
             :: atomic { !wanted -> runs = false }
                 if
-                :: rule(COUNTED_AFTER_END) -> wanted = wanted || session[0].state != BUSY || session[1].state != BUSY
+                :: rule(COUNTED_AFTER_END) -> wanted = wanted || !nobody_waits
                 :: else
                 fi;
                 goto end_off

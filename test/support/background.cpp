@@ -5,6 +5,7 @@
 #include <csignal>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 #include <system_error>
 
 namespace haul::test {
@@ -62,6 +63,8 @@ std::int64_t workers_in(session& anywhere, const std::string& database) {
 }
 
 frozen::frozen(pid_t process) : process_(process) {
+    if (process <= 0) // which would be a group of processes, the test's own
+        throw std::logic_error("there is no such process");
     signal(process, SIGSTOP);
     wait_until([&] { return state_of(process) == 'T'; }, "the process has come to a stop");
 }
