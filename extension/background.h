@@ -6,6 +6,15 @@
 
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
+/* Unlike Min(), evaluates each argument once. */
+static inline TimestampTz
+sooner(TimestampTz a, TimestampTz b)
+{
+	return a < b ? a : b;
+}
+
 /* Ends with SIGTERM, rereads the configuration after SIGHUP. */
 extern void background_signals(void);
 

@@ -467,7 +467,11 @@ haul_next_due(PG_FUNCTION_ARGS)
 		while (earliest > now &&
 			   job_store_next_priority(call->store, queues.names[i], priority, &priority) &&
 			   priority <= worker->max_priority)
-			earliest = Min(earliest, earliest_in_lane(call, worker, queues.names[i], priority));
+		{
+			TimestampTz in_lane = earliest_in_lane(call, worker, queues.names[i], priority);
+
+			earliest = Min(earliest, in_lane);
+		}
 	}
 	call_close(call);
 

@@ -134,7 +134,8 @@ sleep_until(TimestampTz time)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		bool waiting = !haul_is_preloaded() || waiter_is_waiting();
-		TimestampTz end = waiting ? time : Min(time, waiter_rests_until());
+		TimestampTz rest = waiter_rests_until();
+		TimestampTz end = waiting ? time : Min(time, rest);
 
 		if (now >= end)
 			break;
@@ -164,8 +165,10 @@ poll_until_found(const Poll *poll)
 	{
 		while ((jobs = look(poll, context, &due)) == NULL && GetCurrentTimestamp() < poll->until)
 		{
+			TimestampTz poll_at = GetCurrentTimestamp() + POLL_INTERVAL;
+
 			if (!haul_is_preloaded())
-				due = Min(due, GetCurrentTimestamp() + POLL_INTERVAL);
+				due = Min(due, poll_at);
 			SPI_commit();
 			sleep_until(Min(due, poll->until));
 		}

@@ -200,7 +200,7 @@ promote_due(void)
 			lane_forget(database, haul_catalog()->jobs);
 		background_commit();
 	}
-	return Min(next, lane_next_due(database));
+	return sooner(next, lane_next_due(database));
 }
 
 static void
@@ -356,13 +356,13 @@ work_until_idle(void)
 		(void) send_notices();
 		pending = send_cries();
 		now = GetCurrentTimestamp();
-		pending = Min(pending, watch_prepared(now));
-		pending = Min(pending, release_departed(now));
-		pending = Min(pending, waiter_remind_overdue(database, now));
-		next = Min(pending, promote_due());
-		next = Min(next, maintain(now));
-		next = Min(next, sweep_slice(now));
-		next = Min(next, send_notices());
+		pending = sooner(pending, watch_prepared(now));
+		pending = sooner(pending, release_departed(now));
+		pending = sooner(pending, waiter_remind_overdue(database, now));
+		next = sooner(pending, promote_due());
+		next = sooner(next, maintain(now));
+		next = sooner(next, sweep_slice(now));
+		next = sooner(next, send_notices());
 		if (background_extension_gone())
 			return;
 

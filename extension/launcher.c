@@ -273,7 +273,7 @@ start_workers(TimestampTz now)
 		if (views[i].run_at <= now || entry->retry_now ||
 			(views[i].wanted && entry->pause == FIRST_PAUSE))
 		{
-			next = Min(next, start_worker(entry, now));
+			next = sooner(next, start_worker(entry, now));
 			probing |= unknown;
 		}
 		else

@@ -26,11 +26,10 @@ SELECT is_empty('SELECT FROM haul.lanes', 'there are no lanes before there are j
 -- Up
 INSERT INTO haul.jobs (kind, queue) SELECT 'k', 'q' FROM generate_series(1, 20); -- the first jobs: 1 to 20
 SELECT haul.register_worker('w', '{"queues": ["q"]}') AS w \gset
-SELECT is(look(:w, 1), '1 seen: k 1', 'the first checkout of a lane');
 SELECT results_eq('SELECT queue, priority::integer, floor_run_at, floor_id, found_below FROM haul.lanes',
-	$$ VALUES ('q', 16383, NULL::timestamptz, NULL::bigint, 0::bigint) $$, 'makes it known, and no more');
-SELECT is(look(:w, 2), '3 seen: k 2, k 3', 'a later one begins at the start, too');
-SELECT is((floor_of('q')).id, 4::bigint, 'but raises the floor above the jobs it handed out');
+	$$ VALUES ('q', 16383, NULL::timestamptz, NULL::bigint, 0::bigint) $$, 'the first jobs make a lane known');
+SELECT is(look(:w, 3), '3 seen: k 1, k 2, k 3', 'a checkout');
+SELECT is((floor_of('q')).id, 4::bigint, 'raises its floor above the jobs it handed out');
 SELECT is(look(:w, 1), '1 seen: k 4', 'where the next begins');
 
 BEGIN;
@@ -91,7 +90,6 @@ SELECT haul.register_worker('two', '{"queues": ["kinds"], "kinds": ["never", "mi
 SELECT haul.register_worker('three', '{"queues": ["kinds"], "kinds": ["never"]}') AS three \gset
 SELECT haul.register_worker('all', '{"queues": ["kinds"]}') AS everything \gset
 SELECT is(look(:one, 1), '101 seen: mine 1200', 'a worker of one kind passes over those of another');
-SELECT is(look(:one), '101 seen', 'once or twice');
 SELECT is(look(:one), '0 seen', 'and then begins above them');
 SELECT is(look(:two), '0 seen', 'as do other workers of the same kinds');
 SELECT is(look(:three), '101 seen', 'but not those of other kinds');
@@ -102,7 +100,7 @@ SELECT is(look(:two), '42 seen: mine 1300', 'which is found by workers who began
 SELECT is(look(:one), '0 seen', 'once');
 SELECT alike(look(:everything, 100), '101 seen: other %', 'a worker of all kinds takes the others');
 SELECT is(look(:one), '0 seen', 'which is nothing to the former');
-SELECT is((SELECT sum(rows_skipped) FROM haul.lanes WHERE queue = 'kinds'), 100 * 3 + 40::numeric,
+SELECT is((SELECT sum(rows_skipped) FROM haul.lanes WHERE queue = 'kinds'), 100 * 2 + 40::numeric,
 	'jobs passed over are counted');
 
 INSERT INTO haul.jobs (id, kind, queue, pin, pin_strict) OVERRIDING SYSTEM VALUE
@@ -114,8 +112,7 @@ SELECT haul.register_worker('me', '{"queues": ["pins"], "kinds": ["mine"]}') AS 
 SELECT haul.register_worker('you', '{"queues": ["pins"]}') AS you \gset
 SELECT haul.register_worker('him', '{"queues": ["pins"], "kinds": ["mine"]}') AS his_kind \gset
 SELECT is(look(:me), '200 seen', 'jobs pinned to another worker, or that avoid this one, are passed over');
-SELECT is(look(:me), '200 seen', 'once or twice');
-SELECT is(look(:me), '0 seen', 'by each worker');
+SELECT is(look(:me), '0 seen', 'once by each worker');
 SELECT is(look(:you), '200 seen', 'for itself');
 SELECT is(look(:you), '0 seen', 'alone');
 SELECT is(look(:my_kind), '200 seen', 'also when it has kinds');

@@ -46,9 +46,12 @@ protected:
         case busy_with::nothing:
             session(dsn).exec("INSERT INTO haul.jobs (kind) VALUES ('k')");
             break;
-        case busy_with::waiter: // who has just left
-            waiting_worker(dsn, "queue").work_until_idle();
-            break;
+        case busy_with::waiter: {
+            waiting_worker worker(dsn, "queue");
+            EXPECT_EQ(worker.work(), 0);
+            await_worker();
+            return; // when it has just left
+        }
         case busy_with::grace:
             server.set("haul.reconnect_grace", "10min");
             waiting_worker(dsn).work(); // it might come back
@@ -60,6 +63,10 @@ protected:
             start_sweep();
             break;
         }
+        await_worker();
+    }
+
+    void await_worker() {
         wait_until([&] { return workers_in(admin, "one") == 1; }, "the background worker is there");
     }
 

@@ -1,35 +1,35 @@
 /*
  * wakeup.pml: the sessions that wait for work (extension/waiter.h).
  *
- * Jobs of two kinds, each in a lane of its own; sessions that take different kinds, and with room for some jobs only.
- * Whoever has taken a job runs it for ever. So nothing happens any more when everything that had to happen has, and
- * then nobody may sleep who could take a job. What the C code does under a lock is one step.
+ * Jobs of two kinds, each in a lane of its own, and sessions that take some of the kinds and have room for a few jobs.
+ * Who has taken a job keeps it for ever. So all is over some time, and then nobody may sleep who could take a job.
+ * What the C code does under a lock, and what the server does at once, is one step; everything else may interleave.
  */
 
 /* ---- the rules; test/model/run breaks each in turn ---- */
 
 #define NOTED_BEFORE_SNAPSHOT 1   /* a checkout notes the number of events before it takes its snapshot */
-#define LOOKS_AGAIN 2             /* and looks again if there were events since */
-#define WAITS_BEFORE_COMPARING 3  /* which it finds out when it waits already */
-#define COUNTED_WHEN_VISIBLE 4    /* an event is counted when the jobs are visible */
+#define LOOKS_AGAIN 2             /* it looks again if there were events since */
+#define WAITS_BEFORE_COMPARING 3  /* it waits already when it finds that out */
+#define COUNTED_WHEN_VISIBLE 4    /* an event is counted after its jobs became visible */
 #define COUNTED_BEFORE_WAKING 5   /* and before sessions are chosen */
-#define PASSED_ON_FOR_OTHERS 6    /* a session that was woken and saw jobs for others wakes another */
-#define PASSED_ON_WHEN_FULL 7     /* so it does if it took all it has room for and left some of the event's lane */
-#define PASSED_TO_OLDER 8         /* one that has waited since before the event */
-#define WOKEN_WHILE_IT_LOOKS 9    /* its duty ends with its look, not when that begins */
-#define PASSED_ON_AT_END 10       /* a session that ends passes the call on */
-#define PASSED_ON_WHEN_OVERDUE 11 /* so does the background worker for one that does not come */
-#define PASSED_ON_WHEN_LEAVING 12 /* and a session whose second look has filled its room */
-#define WAITS_WITH_ROOM 13        /* a session waits as long as it has room */
-#define CLAIMS_WAKE 14            /* claims that are rolled back are an event */
-#define ONE_PER_JOB 15            /* an event wakes as many sessions as there are jobs */
-#define ROLLED_BACK_WAKES_NOBODY 16
-#define NOTIFIED_UNSERVED 17      /* where no background worker serves the database, the enqueuer notifies all */
-#define MARKED_UNTIL_SENT 18      /* a notice is due until the NOTIFY has been committed */
-#define MARK_KNOWS_ITS_CALL 19    /* and still if the session was woken anew meanwhile */
-#define ASKED_BEFORE_WORK 20      /* the worker takes back what it is asked for before it works, not after */
-#define STARTED_ANEW 21           /* the launcher starts a worker that failed again, whether asked or not */
-#define COUNTED_AFTER_END 22      /* a worker that has ended looks for waiting sessions once more */
+#define ONE_PER_JOB 6             /* an event wakes no more sessions than there are jobs */
+#define ROLLED_BACK_IS_SILENT 7   /* an insert that is rolled back wakes nobody */
+#define CLAIMS_WAKE 8             /* claims that are rolled back are an event */
+#define PASSED_ON_FOR_OTHERS 9    /* a woken session that saw jobs for others passes the call on */
+#define PASSED_ON_WHEN_FULL 10    /* so does one without room for all that is ready in the lane of the event */
+#define PASSED_ON_WHEN_LEAVING 11 /* and one that was woken after its room was filled */
+#define PASSED_ON_AT_END 12       /* and one that ends */
+#define PASSED_ON_WHEN_OVERDUE 13 /* for one that does not come, the background worker does it */
+#define PASSED_TO_OLDER 14        /* the call goes to a session that waits since before the event */
+#define WOKEN_UNTIL_LOOKED 15     /* the duty to pass it on ends with the look, not when that begins */
+#define WAITS_WITH_ROOM 16        /* a session waits as long as it has room */
+#define UNSERVED_NOTIFY 17        /* where no background worker serves the database, enqueuers notify all */
+#define NOTICE_UNTIL_SENT 18      /* a notice is due until its NOTIFY has been committed */
+#define NOTICE_OF_A_CALL 19       /* and if the session has been woken anew meanwhile, for longer */
+#define ASKED_BEFORE_WORK 20      /* the background worker forgets that it was asked for before it looks for work */
+#define FAILED_IS_STARTED 21      /* one that failed is started again, asked for or not */
+#define ENDED_LOOKS_BACK 22       /* one that ended asks for another if somebody began to wait meanwhile */
 
 #ifndef BROKEN
 #define BROKEN 0
@@ -55,6 +55,9 @@
 #endif
 #ifndef NOTIFY
 #define NOTIFY 0 /* wakes the sessions; else their latches */
+#endif
+#ifndef BACKGROUND
+#define BACKGROUND NOTIFY /* a background worker */
 #endif
 #ifndef FAILURES
 #define FAILURES 0 /* of the background worker */
@@ -211,7 +214,7 @@ proctype enqueuer(byte new)
 {
     bool notifies;
 
-    notifies = NOTIFY && !served && rule(NOTIFIED_UNSERVED);
+    notifies = NOTIFY && rule(UNSERVED_NOTIFY) && (!served || !runs && !nobody_waits);
     if
     :: !rule(COUNTED_WHEN_VISIBLE) -> tell(new, 1)
     :: else
@@ -231,12 +234,12 @@ proctype enqueuer(byte new)
             }
         :: else
         fi
-    :: !rule(ROLLED_BACK_WAKES_NOBODY) -> tell(new, 0)
+    :: !rule(ROLLED_BACK_IS_SILENT) -> tell(new, 0)
     :: true /* rolled back */
     fi
 }
 
-inline look(me)
+inline take_snapshot()
 {
     d_step {
         seen = 0;
@@ -245,6 +248,10 @@ inline look(me)
         }
         next = 0
     }
+}
+
+inline look(me)
+{
     do
     :: next < JOBS && found < room ->
         d_step {
@@ -286,13 +293,16 @@ checkout:
         :: session[me].state == WOKEN ->
             session[me].notice = false;
             if
-            :: rule(WOKEN_WHILE_IT_LOOKS)
+            :: rule(WOKEN_UNTIL_LOOKED)
             :: else -> session[me].state = BUSY; duty = true
             fi
         :: else -> stop_waiting(me)
         fi
     }
-    noted = events;
+    if
+    :: rule(NOTED_BEFORE_SNAPSHOT) -> noted = events; take_snapshot()
+    :: else -> take_snapshot(); noted = events
+    fi;
     look(me);
     if
     :: deaths > 0 -> deaths--; goto dies
@@ -331,6 +341,7 @@ checkout:
     wanted = wanted || NOTIFY && !runs && found < room;
     if
     :: again && found == 0 && rule(LOOKS_AGAIN) ->
+        take_snapshot();
         look(me);
         if
         :: found == room || found > 0 && !rule(WAITS_WITH_ROOM) ->
@@ -458,7 +469,7 @@ starts:
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
                 notices[i_] = (session[i_].notice -> session[i_].call : 0);
-                session[i_].notice = session[i_].notice && rule(MARKED_UNTIL_SENT)
+                session[i_].notice = session[i_].notice && rule(NOTICE_UNTIL_SENT)
             }
             i_ = 0
         }
@@ -475,7 +486,7 @@ starts:
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
                 if
-                :: notices[i_] > 0 && (session[i_].call == notices[i_] || !rule(MARK_KNOWS_ITS_CALL)) ->
+                :: notices[i_] > 0 && (session[i_].call == notices[i_] || !rule(NOTICE_OF_A_CALL)) ->
                     session[i_].notice = false
                 :: else
                 fi;
@@ -494,7 +505,7 @@ end_on:
             if
             :: atomic { !wanted -> runs = false }
                 if
-                :: rule(COUNTED_AFTER_END) -> wanted = wanted || !nobody_waits
+                :: rule(ENDED_LOOKS_BACK) -> wanted = wanted || !nobody_waits
                 :: else
                 fi;
                 goto end_off
@@ -509,7 +520,7 @@ fails:
     /* the launcher takes notice */
     d_step { served = false; wanted = false }
     if
-    :: rule(STARTED_ANEW) -> goto starts
+    :: rule(FAILED_IS_STARTED) -> goto starts
     :: else -> goto end_off
     fi
 }
@@ -537,11 +548,11 @@ init
         :: else -> break
         od;
         if
-        :: DEATHS > 0 -> run timer()
+        :: DEATHS > 0 && rule(PASSED_ON_WHEN_OVERDUE) -> run timer()
         :: else
         fi;
         if
-        :: NOTIFY -> run background()
+        :: BACKGROUND -> run background()
         :: else
         fi
     }
