@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
+#include "utils/relcache.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pg_haul needs PostgreSQL 15 or later"
@@ -91,6 +92,18 @@ haul_eval_plan_qual_init(EPQState *epq, EState *estate)
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
 #else
 	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
+#endif
+}
+
+/* 16: an index that only summarizes does not stand in the way of a HOT update; here it does. */
+static inline Bitmapset *
+haul_indexed_columns(Relation rel)
+{
+#if PG_VERSION_NUM >= 160000
+	return bms_union(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_HOT_BLOCKING),
+					 RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_SUMMARIZED));
+#else
+	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_ALL);
 #endif
 }
 

@@ -10,7 +10,6 @@
 #include "compat.h"
 #include "catalog.h"
 #include "job.h"
-#include "recover.h"
 #include "transition.h"
 #include "worker.h"
 
@@ -21,7 +20,7 @@ haul_lock_maintenance(PG_FUNCTION_ARGS)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->ledger, 0, 1);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->folds, 0, 1);
 	PG_RETURN_BOOL(LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL);
 }
 
@@ -31,14 +30,6 @@ Datum
 haul_lock_worker(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(worker_lock(PG_GETARG_INT64(0), AccessExclusiveLock, false));
-}
-
-PG_FUNCTION_INFO_V1(haul_release_jobs_of);
-
-Datum
-haul_release_jobs_of(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64(recover_jobs_of(PG_GETARG_INT64(0)));
 }
 
 PG_FUNCTION_INFO_V1(haul_expire);

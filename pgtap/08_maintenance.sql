@@ -85,7 +85,7 @@ CREATE TEMP TABLE held AS SELECT * FROM haul.checkout(:w, 10);
 SELECT haul.complete(:w, ARRAY[id], ARRAY[claim]) FROM held WHERE id % 2 = 0;
 SELECT jsonb_agg(c ORDER BY day, queue) AS was FROM haul.counters AS c \gset
 SELECT cmp_ok((haul.maintain() ->> 'ledger_folded')::integer, '>=', 6, 'folding takes all rows of the ledger');
-SELECT is_empty('SELECT FROM haul.ledger', 'and leaves none');
+SELECT is_empty('SELECT FROM haul._ledger', 'and leaves none');
 SELECT is((haul.maintain() ->> 'ledger_folded')::integer, 0, 'once');
 SELECT is((SELECT jsonb_agg(c ORDER BY day, queue) FROM haul.counters AS c), :'was', 'the counters are what they were');
 SELECT results_eq(format('SELECT cardinality(jobs), done FROM haul.leases WHERE worker_id = %s', :w), 'VALUES (10, 5)',
@@ -194,7 +194,8 @@ SELECT is(haul.complete(:w, ARRAY[:job_id], ARRAY[:job_claim]), '{}', 'so does c
 SELECT has(helper.finished(:job_id), '{"state": "completed"}', 'and nothing is lost');
 
 -- A column more than the library knows of, as between an upgrade of the extension and a new session
-ALTER TABLE haul.ledger ADD COLUMN note text;
+ALTER TABLE haul._ledger_0 ADD COLUMN note text;
+ALTER TABLE haul._ledger_1 ADD COLUMN note text;
 ALTER TABLE haul.finished_jobs ADD COLUMN note text;
 INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'wider') RETURNING id AS wider_id \gset
 SELECT is(haul.complete(w, array_agg(id), array_agg(claim)), '{}', 'tables with a column more are written to')
