@@ -39,6 +39,7 @@ static const struct
 	{"_leases_1", offsetof(HaulCatalog, journals[JOURNAL_LEASES][1])},
 	{"_entry_seq", offsetof(HaulCatalog, entry_seq)},
 	{"_folds", offsetof(HaulCatalog, folds)},
+	{"_folds_pkey", offsetof(HaulCatalog, folds_pkey)},
 	{"_lease_id_seq", offsetof(HaulCatalog, lease_id_seq)},
 	{"workers", offsetof(HaulCatalog, workers)},
 	{"workers_pkey", offsetof(HaulCatalog, workers_pkey)},

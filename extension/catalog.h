@@ -19,6 +19,7 @@ typedef struct HaulCatalog
 	Oid journals[JOURNALS][JOURNAL_SIDES]; /* haul._ledger_0 and _1, haul._leases_0 and _1 */
 	Oid entry_seq;
 	Oid folds;
+	Oid folds_pkey;
 	Oid lease_id_seq;
 	Oid workers;
 	Oid workers_pkey;

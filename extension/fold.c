@@ -1,10 +1,13 @@
 /*
- * fold.c: what the journals come to: haul.counter_totals, and the leases that are not done.
+ * fold.c: what the journals come to.
  *
- * Counts are added to the totals. A lease whose jobs are all accounted for is left
- * behind; the others are appended again, with what is known of them so far. All in
- * one transaction, so that at any instant, and to any snapshot, totals and journals
- * together are exact.
+ * Rows of the ledger are added up. The sums of today are appended to it again, to be
+ * added up with what comes; those of past days go to haul.counter_totals, where a row
+ * is hardly ever touched again. A lease whose jobs are all accounted for is
+ * left behind; the others, too, are appended again, with what is known of them so far.
+ *
+ * All in one transaction, so that at any instant, and to any snapshot, totals and
+ * journals together are exact.
  */
 #include "postgres.h"
 
@@ -12,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/hsearch.h"
@@ -68,15 +70,22 @@ typedef struct Folding
 	int64 counted; /* rows of the ledger that count */
 } Folding;
 
+/* Whether anything was counted since the last time. */
 static bool
 has_something_to_fold(void)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	JournalReader reader;
-	bool found;
+	bool found = false;
 
 	journal_reader_open(&reader, JOURNAL_LEDGER, snapshot);
-	found = journal_reader_next(&reader) != NULL;
+	while (!found && journal_reader_next(&reader) != NULL)
+	{
+		LedgerRow row;
+
+		ledger_read(reader.row, &row);
+		found = !row.sum;
+	}
 	journal_reader_close(&reader);
 	UnregisterSnapshot(snapshot);
 	return found;
@@ -101,7 +110,7 @@ take(Folding *folding, const JournalReader *reader)
 }
 
 static void
-add_to_totals(Folding *folding, const LedgerRow *row)
+add_up(Folding *folding, const LedgerRow *row)
 {
 	TotalKey key = {.day = row->day, .length = VARSIZE_ANY_EXHDR(row->queue)};
 	Total *total;
@@ -131,8 +140,9 @@ read_ledger(Folding *folding)
 		ledger_read(reader.row, &row);
 		if (folded && row.queue != NULL)
 		{
-			add_to_totals(folding, &row);
-			folding->counted++;
+			add_up(folding, &row);
+			if (!row.sum)
+				folding->counted++;
 		}
 		if (row.lease != 0)
 		{
@@ -199,52 +209,33 @@ read_leases(Folding *folding, Ledger *ledger)
 			ledger_settle(ledger, done->lease, done->folded);
 }
 
-/* One array for each column of haul.counter_totals. */
-static void
-write_totals(Folding *folding)
+static bool
+stays_in_ledger(const Total *total, const Ledger *ledger)
 {
-	enum
-	{
-		DAY,
-		QUEUE,
-		COUNTS,
-		COLUMNS = COUNTS + COUNTERS
-	};
-	Oid types[COLUMNS];
-	Datum values[COLUMNS];
-	Datum *elements[COLUMNS];
-	long ntotals = hash_get_num_entries(folding->totals);
-	HASH_SEQ_STATUS all;
-	Total *total;
-	int n = 0;
+	if (total->key.day != ledger_day(ledger))
+		return false;
+	for (int counter = 0; counter < COUNTERS; counter++)
+		if (total->counts[counter] > LEDGER_MAX_SUM)
+			return false;
+	return true;
+}
 
-	if (ntotals == 0)
-		return;
-	for (int column = 0; column < COLUMNS; column++)
-		elements[column] = palloc(ntotals * sizeof(Datum));
-	hash_seq_init(&all, folding->totals);
-	for (; (total = hash_seq_search(&all)) != NULL; n++)
+static void
+add_to_totals(const Total *total)
+{
+	Oid types[2 + COUNTERS] = {DATEOID, TEXTOID};
+	Datum values[2 + COUNTERS] = {
+		DateADTGetDatum(total->key.day),
+		PointerGetDatum(cstring_to_text_with_len(total->key.queue, total->key.length)),
+	};
+
+	for (int counter = 0; counter < COUNTERS; counter++)
 	{
-		elements[DAY][n] = DateADTGetDatum(total->key.day);
-		elements[QUEUE][n] =
-			PointerGetDatum(cstring_to_text_with_len(total->key.queue, total->key.length));
-		for (int counter = 0; counter < COUNTERS; counter++)
-			elements[COUNTS + counter][n] = Int64GetDatum(total->counts[counter]);
-	}
-	types[DAY] = DATEARRAYOID;
-	values[DAY] = PointerGetDatum(
-		construct_array(elements[DAY], n, DATEOID, sizeof(DateADT), true, TYPALIGN_INT));
-	types[QUEUE] = TEXTARRAYOID;
-	values[QUEUE] =
-		PointerGetDatum(construct_array(elements[QUEUE], n, TEXTOID, -1, false, TYPALIGN_INT));
-	for (int column = COUNTS; column < COLUMNS; column++)
-	{
-		types[column] = INT8ARRAYOID;
-		values[column] = PointerGetDatum(construct_array(
-			elements[column], n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		types[2 + counter] = INT8OID;
+		values[2 + counter] = Int64GetDatum(total->counts[counter]);
 	}
 	haul_run_as_owner("INSERT INTO haul.counter_totals AS t "
-					  "SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+					  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
 					  "ON CONFLICT (day, queue) DO UPDATE SET "
 					  "dispatches = t.dispatches + excluded.dispatches, "
 					  "retries = t.retries + excluded.retries, "
@@ -255,7 +246,24 @@ write_totals(Folding *folding)
 					  "cancels = t.cancels + excluded.cancels, "
 					  "releases = t.releases + excluded.releases, "
 					  "drops = t.drops + excluded.drops",
-					  COLUMNS, types, values);
+					  lengthof(values), types, values);
+}
+
+static void
+write_totals(Folding *folding, Ledger *ledger)
+{
+	HASH_SEQ_STATUS all;
+	Total *total;
+
+	hash_seq_init(&all, folding->totals);
+	while ((total = hash_seq_search(&all)) != NULL)
+	{
+		if (stays_in_ledger(total, ledger))
+			ledger_add_sum(ledger, cstring_to_text_with_len(total->key.queue, total->key.length),
+						   total->counts);
+		else
+			add_to_totals(total);
+	}
 }
 
 static void
@@ -303,7 +311,7 @@ haul_fold(PG_FUNCTION_ARGS)
 	read_leases(&folding, ledger);
 	UnregisterSnapshot(folding.snapshot);
 
-	write_totals(&folding);
+	write_totals(&folding, ledger);
 	mark_folded(&folding);
 	ledger_close(ledger);
 	CommandCounterIncrement();

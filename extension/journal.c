@@ -11,10 +11,15 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
@@ -24,6 +29,7 @@
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -50,7 +56,7 @@ enum FoldColumn
 	FOLD_COLUMNS
 };
 
-/* A row of haul._folds: what is folded of a table. */
+/* What is folded of a table, by its last row in haul._folds. */
 typedef struct Fold
 {
 	int64 upto;
@@ -113,17 +119,21 @@ static Fold
 find_fold(Relation table, Snapshot snapshot)
 {
 	Relation folds = table_open(haul_catalog()->folds, AccessShareLock);
-	TableScanDesc scan = table_beginscan(folds, snapshot, 0, NULL);
+	Relation index = index_open(haul_catalog()->folds_pkey, AccessShareLock);
 	TupleTableSlot *row = table_slot_create(folds, NULL);
 	Fold fold = {0, 0, InvalidTransactionId};
+	IndexScanDesc scan = haul_index_beginscan(folds, index, snapshot, 1);
+	ScanKeyData key;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   CStringGetTextDatum(RelationGetRelationName(table)));
+	index_rescan(scan, &key, 1, NULL, 0);
+	/* backwards: the last one holds */
+	if (index_getnext_slot(scan, BackwardScanDirection, row))
 	{
 		bool isnull;
 
 		slot_getallattrs(row);
-		if (strcmp(TextDatumGetCString(row->tts_values[FOLD_TABLE]), RelationGetRelationName(table)) != 0)
-			continue;
 		fold.upto = DatumGetInt64(row->tts_values[FOLD_UPTO]);
 		fold.xmin = DatumGetTransactionId(
 			slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
@@ -132,8 +142,9 @@ find_fold(Relation table, Snapshot snapshot)
 			fold.front = ItemPointerGetBlockNumberNoCheck(
 				(ItemPointer) DatumGetPointer(row->tts_values[FOLD_FRONT]));
 	}
+	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
-	table_endscan(scan);
+	index_close(index, AccessShareLock);
 	table_close(folds, AccessShareLock);
 	return fold;
 }
@@ -280,18 +291,22 @@ void
 journal_mark_folded(Journal journal, int side, int64 upto, BlockNumber front)
 {
 	Relation table = table_open(table_of(journal, side), AccessShareLock);
-	Oid types[] = {TEXTOID, INT8OID, OIDOID, TIDOID};
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Oid types[] = {TEXTOID, INT8OID, INT8OID, OIDOID, TIDOID};
 	ItemPointerData tid;
 	Datum values[] = {
 		CStringGetTextDatum(RelationGetRelationName(table)),
+		Int64GetDatum(find_fold(table, snapshot).upto),
 		Int64GetDatum(upto),
 		ObjectIdGetDatum(table->rd_rel->relfilenode),
 		PointerGetDatum(&tid),
 	};
 
 	ItemPointerSet(&tid, front, 0);
-	haul_run_as_owner("UPDATE haul._folds SET upto = $2, filenode = $3, front = $4 WHERE name = $1",
+	haul_run_as_owner("WITH outdated AS (DELETE FROM haul._folds WHERE name = $1 AND upto = $2) "
+					  "INSERT INTO haul._folds (name, upto, filenode, front) VALUES ($1, $3, $4, $5)",
 					  lengthof(values), types, values);
+	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
 }
 

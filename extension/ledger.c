@@ -19,6 +19,7 @@
 enum LedgerColumn
 {
 	LEDGER_ENTRY = JOURNAL_ENTRY,
+	LEDGER_SUM,
 	LEDGER_DAY,
 	LEDGER_QUEUE,
 	LEDGER_COUNTERS,
@@ -29,6 +30,7 @@ enum LedgerColumn
 typedef struct Entry
 {
 	text *queue; /* NULL: nothing is counted, only the lease is settled */
+	bool sum;	 /* of what was counted before */
 	int64 lease;
 	int32 counts[COUNTERS];
 	int32 lease_done;
@@ -80,7 +82,7 @@ add_entry(Ledger *ledger, text *queue, int64 lease)
 static bool
 is_for(const Entry *entry, text *queue, int64 lease)
 {
-	return entry->lease == lease && entry->queue != NULL &&
+	return entry->lease == lease && entry->queue != NULL && !entry->sum &&
 		   VARSIZE_ANY_EXHDR(entry->queue) == VARSIZE_ANY_EXHDR(queue) &&
 		   memcmp(VARDATA_ANY(entry->queue), VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0;
 }
@@ -119,12 +121,27 @@ ledger_settle(Ledger *ledger, int64 lease, int jobs)
 }
 
 void
+ledger_add_sum(Ledger *ledger, text *queue, const int64 *counts)
+{
+	Entry *entry = add_entry(ledger, queue, 0);
+
+	entry->sum = true;
+	for (int counter = 0; counter < COUNTERS; counter++)
+		entry->counts[counter] = counts[counter];
+}
+
+DateADT
+ledger_day(const Ledger *ledger)
+{
+	/* both epochs are 2000-01-01, UTC */
+	return ledger->now / USECS_PER_DAY - (ledger->now % USECS_PER_DAY < 0);
+}
+
+void
 ledger_close(Ledger *ledger)
 {
 	TableWriter *writer;
 	int64 number;
-	/* both epochs are 2000-01-01, UTC */
-	int64 day = ledger->now / USECS_PER_DAY - (ledger->now % USECS_PER_DAY < 0);
 
 	if (ledger->nentries == 0)
 		return;
@@ -136,7 +153,8 @@ ledger_close(Ledger *ledger)
 
 		memset(row->tts_isnull, false, (LEDGER_LEASE_DONE + 1) * sizeof(bool));
 		row->tts_values[LEDGER_ENTRY] = Int64GetDatum(number);
-		row->tts_values[LEDGER_DAY] = DateADTGetDatum((DateADT) day);
+		row->tts_values[LEDGER_SUM] = BoolGetDatum(entry->sum);
+		row->tts_values[LEDGER_DAY] = DateADTGetDatum(ledger_day(ledger));
 		row->tts_values[LEDGER_QUEUE] = PointerGetDatum(entry->queue);
 		row->tts_isnull[LEDGER_QUEUE] = entry->queue == NULL;
 		for (int counter = 0; counter < COUNTERS; counter++)
@@ -153,6 +171,7 @@ void
 ledger_read(TupleTableSlot *row, LedgerRow *read)
 {
 	read->entry = DatumGetInt64(row->tts_values[LEDGER_ENTRY]);
+	read->sum = DatumGetBool(row->tts_values[LEDGER_SUM]);
 	read->queue = NULL;
 	if (!row->tts_isnull[LEDGER_QUEUE])
 		read->queue = DatumGetTextPP(row->tts_values[LEDGER_QUEUE]);

@@ -37,6 +37,13 @@ extern void ledger_count_many(Ledger *ledger, Datum queue, Counter counter, int6
 /* So many jobs of the lease are done, which count for nothing else. */
 extern void ledger_settle(Ledger *ledger, int64 lease, int jobs);
 
+/* What a queue's counts of today come to that are folded; none may exceed LEDGER_MAX_SUM. */
+#define LEDGER_MAX_SUM (1 << 30)
+extern void ledger_add_sum(Ledger *ledger, text *queue, const int64 *counts);
+
+/* Today, in UTC. */
+extern DateADT ledger_day(const Ledger *ledger);
+
 /* Appends the counts to the journal. */
 extern void ledger_close(Ledger *ledger);
 
@@ -44,6 +51,7 @@ extern void ledger_close(Ledger *ledger);
 typedef struct LedgerRow
 {
 	int64 entry;
+	bool sum; /* of rows that are folded */
 	DateADT day;
 	text *queue; /* NULL: it counts nothing, but tells of a lease */
 	int32 counts[COUNTERS];

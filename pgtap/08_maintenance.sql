@@ -85,7 +85,7 @@ CREATE TEMP TABLE held AS SELECT * FROM haul.checkout(:w, 10);
 SELECT haul.complete(:w, ARRAY[id], ARRAY[claim]) FROM held WHERE id % 2 = 0;
 SELECT jsonb_agg(c ORDER BY day, queue) AS was FROM haul.counters AS c \gset
 SELECT cmp_ok((haul.maintain() ->> 'ledger_folded')::integer, '>=', 6, 'folding takes all rows of the ledger');
-SELECT is_empty('SELECT FROM haul._ledger', 'and leaves none');
+SELECT is_empty('SELECT FROM haul._ledger WHERE NOT sum', 'and leaves none');
 SELECT is((haul.maintain() ->> 'ledger_folded')::integer, 0, 'once');
 SELECT is((SELECT jsonb_agg(c ORDER BY day, queue) FROM haul.counters AS c), :'was', 'the counters are what they were');
 SELECT results_eq(format('SELECT cardinality(jobs), done FROM haul.leases WHERE worker_id = %s', :w), 'VALUES (10, 5)',

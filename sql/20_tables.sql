@@ -214,9 +214,11 @@ CREATE TABLE haul._leases_0 (
 CREATE TABLE haul._leases_1 (LIKE haul._leases_0) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
 CREATE SEQUENCE haul._lease_id_seq;
 
--- What each call did. Without day and queue: only that jobs of a lease are done.
+-- What each call did. Without day and queue: only that jobs of a lease are done. A sum
+-- is what rows of today that are folded come to.
 CREATE TABLE haul._ledger_0 (
 	entry       bigint NOT NULL,
+	sum         boolean NOT NULL DEFAULT false,
 	day         date,
 	queue       text COLLATE "C",
 	dispatches  integer NOT NULL DEFAULT 0,
@@ -234,38 +236,41 @@ CREATE TABLE haul._ledger_0 (
 CREATE TABLE haul._ledger_1 (LIKE haul._ledger_0 INCLUDING DEFAULTS)
 	WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
 
--- How far each of these tables is folded: rows with smaller entry numbers are. No
--- others stand in front of "front", as long as the table has this file.
+-- How far each of these tables is folded: rows with entry numbers below the highest
+-- "upto" are. No others stand in front of "front", as long as the table has this file.
+-- Inserted and deleted, never updated: the last entry of the index is the one that holds.
 CREATE TABLE haul._folds (
-	name     text COLLATE "C" PRIMARY KEY,
-	upto     bigint NOT NULL DEFAULT 0,
+	name     text COLLATE "C",
+	upto     bigint DEFAULT 0,
 	filenode oid NOT NULL DEFAULT 0,
-	front    tid NOT NULL DEFAULT '(0,0)'
-) WITH (fillfactor = 50);
+	front    tid NOT NULL DEFAULT '(0,0)',
+	PRIMARY KEY (name, upto)
+);
 INSERT INTO haul._folds (name) VALUES ('_leases_0'), ('_leases_1'), ('_ledger_0'), ('_ledger_1');
+
+CREATE VIEW haul._folded AS
+	SELECT name, upto, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END AS front
+		FROM unnest(ARRAY['_leases_0', '_leases_1', '_ledger_0', '_ledger_1']) AS tables (name),
+			 LATERAL (SELECT upto, filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1) AS last;
 
 -- The journals without what is folded.
 CREATE VIEW haul._leases AS
 	SELECT * FROM haul._leases_0
-		WHERE entry >= (SELECT upto FROM haul._folds WHERE name = '_leases_0')
-			AND ctid >= (SELECT CASE WHEN filenode = pg_relation_filenode('haul._leases_0') THEN front ELSE '(0,0)' END
-						 FROM haul._folds WHERE name = '_leases_0')
+		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_leases_0')
+			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_leases_0')
 	UNION ALL
 	SELECT * FROM haul._leases_1
-		WHERE entry >= (SELECT upto FROM haul._folds WHERE name = '_leases_1')
-			AND ctid >= (SELECT CASE WHEN filenode = pg_relation_filenode('haul._leases_1') THEN front ELSE '(0,0)' END
-						 FROM haul._folds WHERE name = '_leases_1');
+		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_leases_1')
+			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_leases_1');
 
 CREATE VIEW haul._ledger AS
 	SELECT * FROM haul._ledger_0
-		WHERE entry >= (SELECT upto FROM haul._folds WHERE name = '_ledger_0')
-			AND ctid >= (SELECT CASE WHEN filenode = pg_relation_filenode('haul._ledger_0') THEN front ELSE '(0,0)' END
-						 FROM haul._folds WHERE name = '_ledger_0')
+		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_ledger_0')
+			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_ledger_0')
 	UNION ALL
 	SELECT * FROM haul._ledger_1
-		WHERE entry >= (SELECT upto FROM haul._folds WHERE name = '_ledger_1')
-			AND ctid >= (SELECT CASE WHEN filenode = pg_relation_filenode('haul._ledger_1') THEN front ELSE '(0,0)' END
-						 FROM haul._folds WHERE name = '_ledger_1');
+		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_ledger_1')
+			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_ledger_1');
 
 CREATE VIEW haul.leases AS
 	SELECT l.id, l.worker_id, l.jobs, (l.done + coalesce(d.done, 0))::integer AS done, l.claimed_at
@@ -293,4 +298,4 @@ CREATE TABLE haul.counter_totals (
 	drops       bigint NOT NULL,
 	PRIMARY KEY (day, queue)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE haul.counter_totals IS 'Counts folded so far; read haul.counters';
+COMMENT ON TABLE haul.counter_totals IS 'Counts of past days; read haul.counters';
