@@ -65,8 +65,8 @@ typedef struct Folding
 	Snapshot snapshot;
 	JournalSeals seals;
 	Part parts[JOURNALS][JOURNAL_SIDES];
-	HTAB *totals; /* of Total */
-	HTAB *dones;  /* of Done */
+	HTAB *totals;  /* of Total */
+	HTAB *dones;   /* of Done */
 	int64 counted; /* rows of the ledger that count */
 } Folding;
 
@@ -160,8 +160,8 @@ read_ledger(Folding *folding)
 	journal_reader_close(&reader);
 }
 
-/* Leases that are not done go on, with what is known of them; what is known of leases that are not folded now
- * goes on, too. */
+/* Leases that are not done go on, with what is known of them; what is known of leases that are not
+ * folded now goes on, too. */
 static void
 read_leases(Folding *folding, Ledger *ledger)
 {
@@ -301,8 +301,8 @@ haul_fold(PG_FUNCTION_ARGS)
 	folding.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	folding.totals =
 		hash_create("pg_haul totals", 64, &totals, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	folding.dones =
-		hash_create("pg_haul counts of leases", 1024, &dones, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	folding.dones = hash_create("pg_haul counts of leases", 1024, &dones,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (Journal journal = 0; journal < JOURNALS; journal++)
 		for (int side = 0; side < JOURNAL_SIDES; side++)
 			folding.parts[journal][side].first_left = InvalidBlockNumber;

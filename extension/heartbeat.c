@@ -52,7 +52,8 @@ typedef struct Beat
 	Datum values[BEAT_COLUMNS];
 } Beat;
 
-/* The latest version of the worker's row, locked until the end of the transaction; false when it has none. */
+/* The latest version of the worker's row, locked until the end of the transaction; false when it
+ * has none. */
 static bool
 lock_row(Relation workers, int64 id, TupleTableSlot *row)
 {
@@ -88,9 +89,9 @@ may_overwrite(Relation workers, const Beat *beat)
 	const TupleConstr *constraints = RelationGetDescr(workers)->constr;
 	Bitmapset *indexed = haul_indexed_columns(workers);
 
-	if (triggers != NULL && (triggers->trig_update_before_row || triggers->trig_update_after_row ||
-							 triggers->trig_update_before_statement ||
-							 triggers->trig_update_after_statement))
+	if (triggers != NULL &&
+		(triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		 triggers->trig_update_before_statement || triggers->trig_update_after_statement))
 		return false;
 	if (constraints != NULL && constraints->has_generated_stored)
 		return false;
@@ -136,8 +137,9 @@ update(int64 id, const Beat *beat)
 	Datum values[] = {Int64GetDatum(id), beat->values[LAST_HEARTBEAT_AT], beat->values[BUSY],
 					  beat->values[STATUS]};
 
-	haul_run_as_owner("UPDATE haul.workers SET last_heartbeat_at = $2, busy = $3, status = $4 WHERE id = $1",
-					  lengthof(values), types, values);
+	haul_run_as_owner(
+		"UPDATE haul.workers SET last_heartbeat_at = $2, busy = $3, status = $4 WHERE id = $1",
+		lengthof(values), types, values);
 }
 
 PG_FUNCTION_INFO_V1(haul_beat);

@@ -1,13 +1,14 @@
 /*
  * journal.c: the two journals, the ledger and the leases: tables that are only appended to.
  *
- * Whose turn it is follows from a sequence, haul._entry_seq: each TURN numbers belong to one side. A writer
- * locks a table first and draws its entry number then; when that is the other side's, it tries there. To
- * end a turn, maintenance sets the sequence to the first number of the next one. From then on
- * nobody writes to the side but those who have it locked already; when they are gone, all its rows are there.
+ * Whose turn it is follows from a sequence, haul._entry_seq: each TURN numbers belong to one side.
+ * A writer locks a table first and draws its entry number then; when that is the other side's, it
+ * tries there. To end a turn, maintenance sets the sequence to the first number of the next one.
+ * From then on nobody writes to the side but those who have it locked already; when they are gone,
+ * all its rows are there.
  *
- * Nothing is ever written in front of what is folded: writers add to the last page, whatever room there is
- * before it.
+ * Nothing is ever written in front of what is folded: writers add to the last page, whatever room
+ * there is before it.
  */
 #include "postgres.h"
 
@@ -43,8 +44,10 @@
 /* For this long maintenance waits for those who are still writing to a side whose turn is over. */
 #define PATIENCE_MS 100
 
-/* Files smaller than this are not worth the change of the catalogs that it takes to empty them. */
+/* Files smaller than this are not worth the change of the catalogs that it takes to empty them;
+ * nor, below the second size, the risk of a lock in a transaction that somebody may leave open. */
 #define MIN_BLOCKS_TO_EMPTY 128
+#define MIN_BLOCKS_TO_EMPTY_IN_BLOCK 8192
 
 /* columns of haul._folds */
 enum FoldColumn
@@ -135,8 +138,8 @@ find_fold(Relation table, Snapshot snapshot)
 
 		slot_getallattrs(row);
 		fold.upto = DatumGetInt64(row->tts_values[FOLD_UPTO]);
-		fold.xmin = DatumGetTransactionId(
-			slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
+		fold.xmin =
+			DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
 		/* else it was emptied or rewritten since */
 		if (DatumGetObjectId(row->tts_values[FOLD_FILENODE]) == table->rd_rel->relfilenode)
 			fold.front = ItemPointerGetBlockNumberNoCheck(
@@ -215,8 +218,8 @@ journal_reader_close(JournalReader *reader)
 
 /* ---- folding ---- */
 
-/* Whether nobody is writing to the table at this instant. Whoever locks it from now on draws a later entry
- * number than whoever had it locked before. */
+/* Whether nobody is writing to the table at this instant. Whoever locks it from now on draws a
+ * later entry number than whoever had it locked before. */
 static bool
 is_quiet(Oid table)
 {
@@ -226,8 +229,8 @@ is_quiet(Oid table)
 	return true;
 }
 
-/* Seals the tables of a side up to the entry number, which begins the turn of the other; false when some are
- * still written to. */
+/* Seals the tables of a side up to the entry number, which begins the turn of the other; false when
+ * some are still written to. */
 static bool
 seal_side(JournalSeals seals, int side, int64 upto)
 {
@@ -251,14 +254,18 @@ begin_turn(int64 first_entry)
 						Int64GetDatum(first_entry));
 }
 
-static bool is_spent(Journal journal, int side);
+static bool lock_to_empty(Journal journal, int side);
 
+/* Whether a table of the side will be emptied if the side stays at rest. */
 static bool
 is_waiting_to_be_emptied(int side)
 {
 	for (Journal journal = 0; journal < JOURNALS; journal++)
-		if (is_spent(journal, side))
+		if (lock_to_empty(journal, side))
+		{
+			UnlockRelationOid(table_of(journal, side), AccessExclusiveLock);
 			return true;
+		}
 	return false;
 }
 
@@ -303,9 +310,10 @@ journal_mark_folded(Journal journal, int side, int64 upto, BlockNumber front)
 	};
 
 	ItemPointerSet(&tid, front, 0);
-	haul_run_as_owner("WITH outdated AS (DELETE FROM haul._folds WHERE name = $1 AND upto = $2) "
-					  "INSERT INTO haul._folds (name, upto, filenode, front) VALUES ($1, $3, $4, $5)",
-					  lengthof(values), types, values);
+	haul_run_as_owner(
+		"WITH outdated AS (DELETE FROM haul._folds WHERE name = $1 AND upto = $2) "
+		"INSERT INTO haul._folds (name, upto, filenode, front) VALUES ($1, $3, $4, $5)",
+		lengthof(values), types, values);
 	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
 }
@@ -326,29 +334,37 @@ has_unfolded(Journal journal, int side)
 }
 
 /*
- * Whether all that was written to the table is folded, and every snapshot there is sees that it is: TRUNCATE
- * takes rows away from snapshots that were taken before it, too. It is done only where the lock is given back
- * at once, not in a transaction that somebody may leave open.
+ * Whether the table is large and folded, and every snapshot there is sees that it is. For TRUNCATE
+ * takes rows away from snapshots that were taken before it, too.
  */
 static bool
-is_spent(Journal journal, int side)
+is_spent(Relation table)
 {
-	Relation table;
-	Snapshot snapshot;
-	Fold fold;
-	bool spent;
+	BlockNumber least = IsTransactionBlock() ? MIN_BLOCKS_TO_EMPTY_IN_BLOCK : MIN_BLOCKS_TO_EMPTY;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Fold fold = find_fold(table, snapshot);
 
-	if (IsTransactionBlock())
-		return false;
-	table = table_open(table_of(journal, side), AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	fold = find_fold(table, snapshot);
 	UnregisterSnapshot(snapshot);
-	spent = RelationGetNumberOfBlocks(table) >= MIN_BLOCKS_TO_EMPTY && fold.upto > 0 &&
-			TransactionIdPrecedes(fold.xmin, GetOldestNonRemovableTransactionId(table)) &&
-			table->rd_refcnt == 1; /* nor is it read by the statement that called us */
+	return fold.upto > 0 && RelationGetNumberOfBlocks(table) >= least &&
+		   TransactionIdPrecedes(fold.xmin, GetOldestNonRemovableTransactionId(table)) &&
+		   table->rd_refcnt == 1; /* nor is it read by the statement that called us */
+}
+
+/* Locks a table that can be emptied; false, without a lock, if there are rows that are not folded,
+ * or somebody who reads. */
+static bool
+lock_to_empty(Journal journal, int side)
+{
+	Relation table = table_open(table_of(journal, side), AccessShareLock);
+	bool spent = is_spent(table);
+
 	table_close(table, AccessShareLock);
-	return spent && !has_unfolded(journal, side);
+	if (!spent || !ConditionalLockRelationOid(table_of(journal, side), AccessExclusiveLock))
+		return false;
+	if (!has_unfolded(journal, side))
+		return true;
+	UnlockRelationOid(table_of(journal, side), AccessExclusiveLock);
+	return false;
 }
 
 PG_FUNCTION_INFO_V1(haul_empty_journals);
@@ -364,19 +380,10 @@ haul_empty_journals(PG_FUNCTION_ARGS)
 	int emptied = 0;
 
 	for (Journal journal = 0; journal < JOURNALS; journal++)
-	{
-		Oid table = table_of(journal, side);
-
-		if (!is_spent(journal, side) || !ConditionalLockRelationOid(table, AccessExclusiveLock))
-			continue;
-		/* again, now that nobody can add to it */
-		if (is_spent(journal, side))
+		if (lock_to_empty(journal, side))
 		{
 			haul_run_as_owner(truncate[journal][side], 0, NULL, NULL);
 			emptied++;
 		}
-		else
-			UnlockRelationOid(table, AccessExclusiveLock);
-	}
 	PG_RETURN_INT32(emptied);
 }

@@ -1,12 +1,12 @@
 /*
  * journal.h: the two journals, the ledger and the leases: tables that are only appended to.
  *
- * Each journal is a pair of tables that take turns, so that the one at rest can be folded: maintenance
- * draws up what its rows come to, and from then on nobody reads them. They stay in the table for the
- * sake of old snapshots, and are truncated away when there are none.
+ * Each journal is a pair of tables that take turns, so that the one at rest can be folded:
+ * maintenance draws up what its rows come to, and from then on nobody reads them. They stay in the
+ * table for the sake of old snapshots, and are truncated away when there are none.
  *
- * Column 1 of both is the entry number. It says whether a row is folded; where in the table it stands
- * only says where to begin reading.
+ * Column 1 of both is the entry number. It says whether a row is folded; where in the table it
+ * stands only says where to begin reading.
  */
 #ifndef HAUL_JOURNAL_H
 #define HAUL_JOURNAL_H
@@ -60,13 +60,14 @@ extern void journal_reader_close(JournalReader *reader);
 
 /* ---- folding; all of it under the lock of maintenance ---- */
 
-/* For each table, the entry number below which all its rows are there and nobody will add any; 0 where
- * somebody is still writing. Ends the turn of the side that had it, unless a table is waiting to be emptied. */
+/* For each table, the entry number below which all its rows are there and nobody will add any; 0
+ * where somebody is still writing. Ends the turn of the side that had it, unless a table is waiting
+ * to be emptied. */
 typedef int64 JournalSeals[JOURNALS][JOURNAL_SIDES];
 extern void journal_seal(JournalSeals seals);
 
-/* Notes that the rows with entry numbers below upto are folded, and that no other row stands before the
- * block. */
+/* Notes that the rows with entry numbers below upto are folded, and that no other row stands before
+ * the block. */
 extern void journal_mark_folded(Journal journal, int side, int64 upto, BlockNumber front);
 
 #endif

@@ -39,7 +39,8 @@ extern int lease_list(int64 worker, Lease **leases);
 /* Ids of all workers that have leases that may not be done; returns how many. */
 extern int lease_workers(int64 **workers);
 
-/* A row of the journal; the jobs point into the slot, or to a copy in the current memory context. */
+/* A row of the journal; the jobs point into the slot, or to a copy in the current memory context.
+ */
 extern void lease_read(TupleTableSlot *row, Lease *lease);
 
 /* Appends a row to the journal of leases. */

@@ -26,7 +26,7 @@ struct TableWriter
 	MemoryContext scratch; /* reset after each batch */
 	EState *estate;		   /* for the indexes; NULL if the table has none */
 	ResultRelInfo *relation;
-	int options; /* TABLE_INSERT_… */
+	int options;					  /* TABLE_INSERT_… */
 	TupleTableSlot *rows[BATCH_ROWS]; /* made when first needed */
 	int nrows;
 	Size bytes;

@@ -8,7 +8,7 @@ SELECT set_eq($$
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'counter_totals',
 		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds'], 'the tables, apart from partitions');
-SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_folded']);
+SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts']);
 
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class AS c

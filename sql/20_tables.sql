@@ -248,29 +248,29 @@ CREATE TABLE haul._folds (
 );
 INSERT INTO haul._folds (name) VALUES ('_leases_0'), ('_leases_1'), ('_ledger_0'), ('_ledger_1');
 
-CREATE VIEW haul._folded AS
-	SELECT name, upto, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END AS front
+CREATE VIEW haul._fronts AS
+	SELECT name, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END AS front
 		FROM unnest(ARRAY['_leases_0', '_leases_1', '_ledger_0', '_ledger_1']) AS tables (name),
-			 LATERAL (SELECT upto, filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1) AS last;
+			 LATERAL (SELECT filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1) AS last;
 
 -- The journals without what is folded.
 CREATE VIEW haul._leases AS
 	SELECT * FROM haul._leases_0
-		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_leases_0')
-			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_leases_0')
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_leases_0')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_leases_0')
 	UNION ALL
 	SELECT * FROM haul._leases_1
-		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_leases_1')
-			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_leases_1');
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_leases_1')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_leases_1');
 
 CREATE VIEW haul._ledger AS
 	SELECT * FROM haul._ledger_0
-		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_ledger_0')
-			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_ledger_0')
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_ledger_0')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_ledger_0')
 	UNION ALL
 	SELECT * FROM haul._ledger_1
-		WHERE entry >= (SELECT upto FROM haul._folded WHERE name = '_ledger_1')
-			AND ctid >= (SELECT front FROM haul._folded WHERE name = '_ledger_1');
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_ledger_1')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_ledger_1');
 
 CREATE VIEW haul.leases AS
 	SELECT l.id, l.worker_id, l.jobs, (l.done + coalesce(d.done, 0))::integer AS done, l.claimed_at
