@@ -6,6 +6,8 @@
 
 #include "postgres.h"
 
+#include "journal.h"
+
 typedef struct HaulCatalog
 {
 	Oid schema;
@@ -14,10 +16,11 @@ typedef struct HaulCatalog
 	Oid jobs_pkey;
 	Oid jobs_ready;
 	Oid jobs_expires;
-	Oid leases;
-	Oid leases_worker_id;
-	Oid leases_id_seq;
-	Oid ledger;
+	Oid journals[JOURNALS][JOURNAL_SIDES]; /* haul._ledger_0 and _1, haul._leases_0 and _1 */
+	Oid entry_seq;
+	Oid folds;
+	Oid folds_pkey;
+	Oid lease_id_seq;
 	Oid workers;
 	Oid workers_pkey;
 	Oid queues;

@@ -13,6 +13,7 @@
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
 #include "storage/latch.h"
+#include "utils/relcache.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -116,6 +117,18 @@ haul_wait_event(uint32 *event, const char *name)
  */
 extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
 #define FeBeWaitSetSocketPos 0
+
+/* 16: an index that only summarizes does not stand in the way of a HOT update; here it does. */
+static inline Bitmapset *
+haul_indexed_columns(Relation rel)
+{
+#if PG_VERSION_NUM >= 160000
+	return bms_union(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_HOT_BLOCKING),
+					 RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_SUMMARIZED));
+#else
+	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_ALL);
+#endif
+}
 
 /* 18: modules may state their name and version. */
 #if PG_VERSION_NUM >= 180000

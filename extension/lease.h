@@ -6,14 +6,19 @@
 
 #include "postgres.h"
 
+#include "executor/tuptable.h"
 #include "utils/timestamp.h"
+
+#include "table_writer.h"
 
 typedef struct Lease
 {
 	int64 id;
-	ItemPointerData tid;
+	int64 worker;
 	int njobs;
 	int64 *jobs;
+	int32 done; /* how many of the jobs are known to have ended or been given back */
+	TimestampTz claimed_at;
 } Lease;
 
 /* A lease names no more jobs than this: its row then stays below the size at which
@@ -28,11 +33,17 @@ extern int64 lease_next_id(void);
 extern void lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs,
 					  TimestampTz now);
 
-/* All leases of a worker; returns how many. */
+/* All leases of a worker that are not done; returns how many. */
 extern int lease_list(int64 worker, Lease **leases);
 
-/* Removes leases of that list, but for those that maintenance is changing: it removes them itself.
+/* Ids of all workers that have leases that may not be done; returns how many. */
+extern int lease_workers(int64 **workers);
+
+/* A row of the journal; the jobs point into the slot, or to a copy in the current memory context.
  */
-extern void lease_remove(Lease *leases, int nleases);
+extern void lease_read(TupleTableSlot *row, Lease *lease);
+
+/* Appends a row to the journal of leases. */
+extern void lease_write(TableWriter *writer, int64 entry, const Lease *lease);
 
 #endif

@@ -14,7 +14,6 @@
 #include "catalog.h"
 #include "effects.h"
 #include "job.h"
-#include "recover.h"
 #include "transition.h"
 #include "worker.h"
 
@@ -25,7 +24,7 @@ try_lock_maintenance(void)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->ledger, 0, 1);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->folds, 0, 1);
 	return LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -54,14 +53,6 @@ Datum
 haul_lock_worker(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(worker_lock(PG_GETARG_INT64(0), AccessExclusiveLock, false));
-}
-
-PG_FUNCTION_INFO_V1(haul_release_jobs_of);
-
-Datum
-haul_release_jobs_of(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64(recover_jobs_of(PG_GETARG_INT64(0)));
 }
 
 PG_FUNCTION_INFO_V1(haul_expire);

@@ -44,6 +44,7 @@ recover_jobs_of(int64 worker)
 	for (int i = 0; i < nleases; i++)
 	{
 		bool all = true;
+		int settled = leases[i].done;
 
 		for (int j = 0; j < leases[i].njobs; j++)
 		{
@@ -60,14 +61,33 @@ recover_jobs_of(int64 worker)
 				all = false;
 				continue;
 			}
+			if (DatumGetInt64(job_value(job, JOB_LEASE_ID)) == leases[i].id)
+				settled++;
 			transition_interrupt(call, job, true);
 			released++;
 		}
-		if (all)
-			lease_remove(&leases[i], 1);
+		/* The worker holds none of them any more, whatever was counted. */
+		if (all && settled < leases[i].njobs)
+			ledger_settle(call->ledger, leases[i].id, leases[i].njobs - settled);
 	}
 	call_close(call);
 	return released;
+}
+
+PG_FUNCTION_INFO_V1(haul_release_orphans);
+
+/* Releases what is held by workers that have no row any more; returns how many jobs. */
+Datum
+haul_release_orphans(PG_FUNCTION_ARGS)
+{
+	int64 *workers;
+	int nworkers = lease_workers(&workers);
+	int64 released = 0;
+
+	for (int i = 0; i < nworkers; i++)
+		if (worker_find(workers[i]) == NULL)
+			released += recover_jobs_of(workers[i]);
+	PG_RETURN_INT64(released);
 }
 
 PG_FUNCTION_INFO_V1(haul_release_worker);

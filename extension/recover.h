@@ -7,7 +7,7 @@
 #include "postgres.h"
 
 /*
- * Interrupts every job that the worker holds and removes its leases. The caller
+ * Interrupts every job that the worker holds and settles its leases. The caller
  * has the worker's exclusive lock, or the worker has no row. Returns how many jobs
  * that released or ended; one that somebody has locked is left, with its lease.
  */

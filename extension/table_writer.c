@@ -26,6 +26,7 @@ struct TableWriter
 	MemoryContext scratch; /* reset after each batch */
 	EState *estate;		   /* for the indexes; NULL if the table has none */
 	ResultRelInfo *relation;
+	int options;					  /* TABLE_INSERT_… */
 	TupleTableSlot *rows[BATCH_ROWS]; /* made when first needed */
 	int nrows;
 	Size bytes;
@@ -48,6 +49,16 @@ table_writer_open(Oid table)
 		InitResultRelInfo(writer->relation, writer->table, 1, NULL, 0);
 		ExecOpenIndices(writer->relation, false);
 	}
+	return writer;
+}
+
+TableWriter *
+table_writer_open_at_end(Oid table)
+{
+	TableWriter *writer = table_writer_open(table);
+
+	writer->options = TABLE_INSERT_SKIP_FSM;
+	RelationSetTargetBlock(writer->table, InvalidBlockNumber);
 	return writer;
 }
 
@@ -74,10 +85,11 @@ flush(TableWriter *writer)
 	MemoryContext caller = MemoryContextSwitchTo(writer->scratch);
 
 	if (writer->nrows == 1)
-		table_tuple_insert(writer->table, writer->rows[0], GetCurrentCommandId(true), 0, NULL);
+		table_tuple_insert(writer->table, writer->rows[0], GetCurrentCommandId(true),
+						   writer->options, NULL);
 	else if (writer->nrows > 1)
-		table_multi_insert(writer->table, writer->rows, writer->nrows, GetCurrentCommandId(true), 0,
-						   NULL);
+		table_multi_insert(writer->table, writer->rows, writer->nrows, GetCurrentCommandId(true),
+						   writer->options, NULL);
 
 	for (int i = 0; writer->estate != NULL && i < writer->nrows; i++)
 	{

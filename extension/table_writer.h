@@ -15,6 +15,10 @@ typedef struct TableWriter TableWriter;
 
 extern TableWriter *table_writer_open(Oid table);
 
+/* The same, for tables in which no row may stand before one that is older than the call: adds to
+ * the last page. */
+extern TableWriter *table_writer_open_at_end(Oid table);
+
 /* The row to fill in: set all values and nulls of the slot, then add it. */
 extern TupleTableSlot *table_writer_row(TableWriter *writer);
 

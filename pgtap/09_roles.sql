@@ -89,8 +89,8 @@ SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label
 	$$ SELECT haul.grant_producer('haul_test_nobody') $$, $$ SELECT haul.cleanup_workers() $$,
 		$$ SELECT haul._expire(1) $$, $$ SELECT haul._add_history(now()) $$,
 	$$ SELECT * FROM haul.finished_jobs $$, $$ SELECT * FROM haul.job_errors $$, $$ SELECT * FROM haul.workers $$,
-		$$ SELECT * FROM haul.counters $$, $$ SELECT * FROM haul.ledger $$,
-	$$ INSERT INTO haul.queues (name) VALUES ('q') $$, $$ INSERT INTO haul.ledger (day, queue) VALUES (now(), 'q') $$,
+		$$ SELECT * FROM haul.counters $$, $$ SELECT * FROM haul._ledger_0 $$,
+	$$ INSERT INTO haul.queues (name) VALUES ('q') $$, $$ INSERT INTO haul._ledger_0 (entry) VALUES (1) $$,
 		$$ SELECT nextval('haul.jobs_id_seq') $$,
 	$$ CREATE TRIGGER t BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTION haul._check_job() $$,
 		$$ CREATE TABLE haul.mine (x integer) $$]) AS statement;
@@ -150,7 +150,7 @@ SELECT is(helper.as_role('haul_test_worker', statement), '42501', helper.label('
 		$$ DELETE FROM haul.workers $$, $$ SELECT * FROM haul.leases $$,
 	$$ SELECT * FROM haul.queues $$, $$ UPDATE haul.queues SET priority = 1 $$, $$ SELECT haul.cleanup_workers() $$,
 		$$ SELECT haul.grant_worker('haul_test_nobody') $$,
-	$$ SELECT haul._fold_ledger() $$, $$ SELECT haul._release_orphans() $$,
+	$$ SELECT haul._fold() $$, $$ SELECT haul._release_orphans() $$,
 		$$ SET haul.keep_completed = 0 $$]) AS statement;
 
 -- The administrator
@@ -173,8 +173,8 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admi
 	$$ SELECT haul.maintain() $$]) AS statement;
 SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
 	FROM unnest(ARRAY[
-	$$ SELECT haul.grant_admin('haul_test_nobody') $$, $$ UPDATE haul.ledger SET dispatches = 0 $$,
-		$$ DELETE FROM haul.counter_totals $$, $$ DELETE FROM haul.leases $$,
+	$$ SELECT haul.grant_admin('haul_test_nobody') $$, $$ UPDATE haul._ledger_0 SET dispatches = 0 $$,
+		$$ DELETE FROM haul.counter_totals $$, $$ DELETE FROM haul._leases_0 $$,
 	$$ INSERT INTO haul.jobs (kind, state) VALUES ('p', 'waiting') $$, $$ TRUNCATE haul.jobs $$,
 		$$ DROP TABLE haul.jobs $$]) AS statement;
 SELECT ok(helper.counters_add_up(), 'the counters add up');

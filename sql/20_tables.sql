@@ -196,31 +196,33 @@ COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbea
 COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life; maintenance removes a worker silent for longer than the setting haul.worker_timeout';
 COMMENT ON COLUMN haul.workers.status IS 'running or draining';
 
--- Which jobs does a worker hold? Every checkout writes a row here, or one per 224
--- jobs. What became
--- of its jobs is appended to haul.ledger (one row per call, never an UPDATE of a
--- hot row) and maintenance removes the lease once all are accounted for.
-CREATE TABLE haul.leases (
-	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+-- Two journals, to which calls append in their own transactions: exact, crash-safe,
+-- and no two callers ever wait for each other. Nothing in them is updated or deleted,
+-- so that no dead rows pile up where everybody reads. Each is a pair of tables that
+-- take turns (journal.c): maintenance folds what was written before (fold.c), and
+-- truncates the one at rest once no snapshot can see what was in it. Autovacuum would
+-- find nothing to do in them, and hold their turn up while it looks.
+CREATE SEQUENCE haul._entry_seq;
+
+-- Which jobs does a worker hold? Every checkout writes a row here, or one per 224 jobs.
+CREATE TABLE haul._leases_0 (
+	entry      bigint NOT NULL,
+	id         bigint NOT NULL,
 	worker_id  bigint NOT NULL,
 	jobs       bigint[] NOT NULL,
-	done       integer NOT NULL DEFAULT 0,
+	done       integer NOT NULL,
 	claimed_at timestamptz NOT NULL
-);
-CREATE INDEX leases_worker_id ON haul.leases (worker_id);
-COMMENT ON TABLE haul.leases IS 'A row per checkout, or per 224 jobs of one, with jobs that may still run: what is released when the worker is gone';
-COMMENT ON COLUMN haul.leases.id IS 'haul.jobs.lease_id';
-COMMENT ON COLUMN haul.leases.worker_id IS 'Worker that holds it';
-COMMENT ON COLUMN haul.leases.jobs IS 'Ids of the jobs handed out';
-COMMENT ON COLUMN haul.leases.done IS 'How many of them are known to have ended or been given back';
-COMMENT ON COLUMN haul.leases.claimed_at IS 'When they were handed out';
+) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE TABLE haul._leases_1 (LIKE haul._leases_0) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE SEQUENCE haul._lease_id_seq;
 
--- What each call did, appended in its own transaction: exact, crash-safe, and no
--- two callers ever wait for each other. Maintenance folds it into
--- haul.counter_totals and haul.leases.done.
-CREATE TABLE haul.ledger (
-	day         date NOT NULL,
-	queue       text COLLATE "C" NOT NULL,
+-- What each call did. Without day and queue: only that jobs of a lease are done. A sum
+-- is what rows of today that are folded come to.
+CREATE TABLE haul._ledger_0 (
+	entry       bigint NOT NULL,
+	sum         boolean NOT NULL DEFAULT false,
+	day         date,
+	queue       text COLLATE "C",
 	dispatches  integer NOT NULL DEFAULT 0,
 	retries     integer NOT NULL DEFAULT 0,
 	completions integer NOT NULL DEFAULT 0,
@@ -232,8 +234,57 @@ CREATE TABLE haul.ledger (
 	drops       integer NOT NULL DEFAULT 0,
 	lease_id    bigint,
 	lease_done  integer NOT NULL DEFAULT 0
+) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE TABLE haul._ledger_1 (LIKE haul._ledger_0 INCLUDING DEFAULTS)
+	WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+
+-- How far each of these tables is folded: rows with entry numbers below the highest
+-- "upto" are. No others stand in front of "front", as long as the table has this file.
+-- Inserted and deleted, never updated: the last entry of the index is the one that holds.
+CREATE TABLE haul._folds (
+	name     text COLLATE "C",
+	upto     bigint DEFAULT 0,
+	filenode oid NOT NULL DEFAULT 0,
+	front    tid NOT NULL DEFAULT '(0,0)',
+	PRIMARY KEY (name, upto)
 );
-COMMENT ON TABLE haul.ledger IS 'Counts not folded yet; read haul.counters';
+INSERT INTO haul._folds (name) VALUES ('_leases_0'), ('_leases_1'), ('_ledger_0'), ('_ledger_1');
+
+CREATE VIEW haul._fronts AS
+	SELECT name, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END AS front
+		FROM unnest(ARRAY['_leases_0', '_leases_1', '_ledger_0', '_ledger_1']) AS tables (name),
+			 LATERAL (SELECT filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1) AS last;
+
+-- The journals without what is folded.
+CREATE VIEW haul._leases AS
+	SELECT * FROM haul._leases_0
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_leases_0')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_leases_0')
+	UNION ALL
+	SELECT * FROM haul._leases_1
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_leases_1')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_leases_1');
+
+CREATE VIEW haul._ledger AS
+	SELECT * FROM haul._ledger_0
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_ledger_0')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_ledger_0')
+	UNION ALL
+	SELECT * FROM haul._ledger_1
+		WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = '_ledger_1')
+			AND ctid >= (SELECT front FROM haul._fronts WHERE name = '_ledger_1');
+
+CREATE VIEW haul.leases AS
+	SELECT l.id, l.worker_id, l.jobs, (l.done + coalesce(d.done, 0))::integer AS done, l.claimed_at
+		FROM haul._leases AS l
+		LEFT JOIN (SELECT lease_id, sum(lease_done) AS done FROM haul._ledger GROUP BY lease_id) AS d ON d.lease_id = l.id
+		WHERE l.done + coalesce(d.done, 0) < cardinality(l.jobs);
+COMMENT ON VIEW haul.leases IS 'A row per checkout, or per 224 jobs of one, of which some may still run: what is released when the worker is gone';
+COMMENT ON COLUMN haul.leases.id IS 'haul.jobs.lease_id';
+COMMENT ON COLUMN haul.leases.worker_id IS 'Worker that holds it';
+COMMENT ON COLUMN haul.leases.jobs IS 'Ids of the jobs handed out';
+COMMENT ON COLUMN haul.leases.done IS 'How many of them are known to have ended or been given back';
+COMMENT ON COLUMN haul.leases.claimed_at IS 'When they were handed out';
 
 CREATE TABLE haul.counter_totals (
 	day         date NOT NULL,
@@ -249,4 +300,4 @@ CREATE TABLE haul.counter_totals (
 	drops       bigint NOT NULL,
 	PRIMARY KEY (day, queue)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE haul.counter_totals IS 'Counts folded so far; read haul.counters';
+COMMENT ON TABLE haul.counter_totals IS 'Counts of past days; read haul.counters';

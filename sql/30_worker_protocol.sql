@@ -273,6 +273,10 @@ COMMENT ON FUNCTION haul.next_due(bigint) IS
 'Time until the next job of the worker''s subscription is due: 0 when one is due now, NULL when none is to come.
 By the server''s clock: a worker sets a timer with it. Errors: HQ003 when the worker is not registered.';
 
+CREATE FUNCTION haul._beat(worker_id bigint, busy integer, status text) RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_beat';
+
 CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, status text DEFAULT NULL) RETURNS boolean
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -285,12 +289,7 @@ BEGIN
 	-- Leaves of the history are made here, ahead of time: made by a completion, they
 	-- would keep others waiting until that transaction ends.
 	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
-	UPDATE haul.workers AS w
-		SET last_heartbeat_at = clock_timestamp(),
-			busy = coalesce(heartbeat.busy, w.busy),
-			status = coalesce(heartbeat.status, w.status)
-		WHERE w.id = heartbeat.worker_id;
-	RETURN FOUND;
+	RETURN haul._beat(worker_id, busy, status);
 END
 $$;
 COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text) IS

@@ -85,15 +85,16 @@ CREATE TRIGGER zz_haul_check_job BEFORE INSERT OR UPDATE ON haul.jobs
 	FOR EACH ROW EXECUTE FUNCTION haul._check_job();
 
 -- Rows that somebody deletes by hand are counted, so that the counters add up.
+CREATE FUNCTION haul._count_deleted_jobs(queue text, lease_id bigint, running integer, others integer) RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_count_deleted_jobs';
 CREATE FUNCTION haul._count_deleted() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	INSERT INTO haul.ledger (day, queue, cancels, drops, lease_id, lease_done)
-		SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, queue,
-			   count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state <> 'running'),
-			   lease_id, count(*) FILTER (WHERE lease_id IS NOT NULL)
-			FROM gone GROUP BY queue, lease_id;
+	PERFORM haul._count_deleted_jobs(queue, lease_id, count(*) FILTER (WHERE state = 'running')::integer,
+									 count(*) FILTER (WHERE state <> 'running')::integer)
+		FROM gone GROUP BY queue, lease_id;
 	RETURN NULL;
 END
 $$;

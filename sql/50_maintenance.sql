@@ -118,52 +118,20 @@ CREATE FUNCTION haul._expire(max_jobs integer) RETURNS bigint
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_expire';
 
--- Interrupts the jobs in the leases of a worker that has no row; returns how many.
-CREATE FUNCTION haul._release_jobs_of(worker_id bigint) RETURNS bigint
-	LANGUAGE c STRICT
-	AS 'MODULE_PATHNAME', 'haul_release_jobs_of';
-
--- Releases what is held by workers that have no row any more; returns how many.
+-- Releases what is held by workers that have no row any more; returns how many jobs.
 CREATE FUNCTION haul._release_orphans() RETURNS bigint
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT coalesce(sum(haul._release_jobs_of(l.worker_id)), 0)::bigint
-		FROM (SELECT DISTINCT worker_id FROM haul.leases) AS l
-		WHERE NOT EXISTS (SELECT FROM haul.workers AS w WHERE w.id = l.worker_id);
-END;
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_release_orphans';
 
--- Folds the ledger into haul.counter_totals and haul.leases; returns how many rows.
-CREATE FUNCTION haul._fold_ledger() RETURNS bigint
-	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	WITH folded AS (
-		DELETE FROM haul.ledger RETURNING *
-	), totals AS (
-		INSERT INTO haul.counter_totals AS t
-			SELECT day, queue, sum(dispatches), sum(retries), sum(completions), sum(failures), sum(expiries),
-				   sum(discards), sum(cancels), sum(releases), sum(drops)
-				FROM folded GROUP BY day, queue
-			ON CONFLICT (day, queue) DO UPDATE SET
-				dispatches = t.dispatches + excluded.dispatches,
-				retries = t.retries + excluded.retries,
-				completions = t.completions + excluded.completions,
-				failures = t.failures + excluded.failures,
-				expiries = t.expiries + excluded.expiries,
-				discards = t.discards + excluded.discards,
-				cancels = t.cancels + excluded.cancels,
-				releases = t.releases + excluded.releases,
-				drops = t.drops + excluded.drops
-	), settled AS (
-		SELECT lease_id, sum(lease_done) AS done FROM folded WHERE lease_id IS NOT NULL GROUP BY lease_id
-	), ended AS (
-		DELETE FROM haul.leases AS l USING settled AS s
-			WHERE l.id = s.lease_id AND l.done + s.done >= cardinality(l.jobs)
-	), counted AS (
-		UPDATE haul.leases AS l SET done = l.done + s.done FROM settled AS s
-			WHERE l.id = s.lease_id AND l.done + s.done < cardinality(l.jobs)
-	)
-	SELECT count(*) FROM folded;
-END;
+-- Folds the journals into haul.counter_totals; returns how many rows of the ledger.
+CREATE FUNCTION haul._fold() RETURNS bigint
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_fold';
+
+-- Truncates tables of the journals of which nothing is needed any more; returns how many.
+CREATE FUNCTION haul._empty_journals() RETURNS integer
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_empty_journals';
 
 CREATE FUNCTION haul.cleanup_workers(silent_for interval DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -192,6 +160,8 @@ which releases their jobs. Returns how many.';
 CREATE FUNCTION haul._maintain(wait boolean, keep_history boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	done jsonb;
 BEGIN
 	IF NOT haul._lock_maintenance(wait) THEN
 		RETURN '{"ran": false}';
@@ -199,13 +169,16 @@ BEGIN
 	IF keep_history THEN
 		PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
 	END IF;
-	RETURN jsonb_build_object(
-		'ran', true,
+	-- folded first: then there are fewer leases to look through
+	done := jsonb_build_object('ran', true, 'ledger_folded', haul._fold());
+	done := done || jsonb_build_object(
 		'workers_removed', haul.cleanup_workers(),
 		'orphans_released', haul._release_orphans(),
 		'jobs_expired', haul._expire(10000),
-		'ledger_folded', haul._fold_ledger(),
 		'partitions_dropped', CASE WHEN keep_history THEN haul._prune_history() ELSE 0 END);
+	-- last: it locks the tables that it empties until the end of the transaction
+	PERFORM haul._empty_journals();
+	RETURN done;
 END
 $$;
 

@@ -11,7 +11,7 @@ CREATE VIEW haul.counters AS
 				FROM haul.counter_totals
 			UNION ALL
 			SELECT day, queue, dispatches, retries, completions, failures, expiries, discards, cancels, releases, drops
-				FROM haul.ledger
+				FROM haul._ledger WHERE queue IS NOT NULL
 		) AS c
 		GROUP BY day, queue;
 COMMENT ON VIEW haul.counters IS

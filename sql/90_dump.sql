@@ -6,7 +6,16 @@ SELECT pg_catalog.pg_extension_config_dump('haul.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.kinds', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('haul.leases', '');
-SELECT pg_catalog.pg_extension_config_dump('haul.leases_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('haul.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.counter_totals', '');
+-- Of the journals what is not folded; in the copy it is as if nothing ever was. (pg_dump
+-- refuses to read views here.)
+SELECT pg_catalog.pg_extension_config_dump('haul._leases_0',
+	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_leases_0'')');
+SELECT pg_catalog.pg_extension_config_dump('haul._leases_1',
+	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_leases_1'')');
+SELECT pg_catalog.pg_extension_config_dump('haul._ledger_0',
+	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_ledger_0'')');
+SELECT pg_catalog.pg_extension_config_dump('haul._ledger_1',
+	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_ledger_1'')');
+SELECT pg_catalog.pg_extension_config_dump('haul._entry_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._lease_id_seq', '');

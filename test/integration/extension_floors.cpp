@@ -1,7 +1,7 @@
 // Floors of lanes where more happens than a commit: prepared transactions, crashes, rows that come around the
 // triggers, databases and extensions that come and go.
+#include "support/background.hpp"
 #include "support/cluster.hpp"
-#include "support/served.hpp"
 #include "support/wait.hpp"
 
 #include <gmock/gmock.h>
@@ -20,7 +20,7 @@ class taker {
 public:
     explicit taker(const std::string& dsn, const std::string& options = R"({"queues": ["q"]})")
         : database_(dsn) {
-        wait_until_served(database_);
+        await_served(database_);
         id_ = database_.text("SELECT haul.register_worker('w', $1)", {options});
     }
 
@@ -152,8 +152,10 @@ TEST_F(extension_floors, remember_a_prepared_transaction_however_often_the_datab
     server.restart("immediate");
     session later(dsn);
     for (int times = 0; times < 10; ++times) {
-        stop_serving(later);
-        resume_serving(later);
+        await_served(later);
+        server.set("haul.databases", "nowhere");
+        await_unserved(later);
+        server.set("haul.databases", "*");
     }
     taker worker(dsn);
     later.exec("INSERT INTO haul.jobs (kind, queue) VALUES ('first', 'q')");
@@ -178,7 +180,8 @@ TEST_F(extension_floors, begin_anew_after_a_crash) {
 TEST_F(extension_floors, are_not_used_where_nobody_sweeps) {
     taker worker(dsn);
     raise_floor(worker);
-    stop_serving(database);
+    server.set("haul.databases", "nowhere");
+    await_unserved(database);
     database.exec("SET session_replication_role = replica");
     enqueue_long_ago(database, "replicated");
     EXPECT_THAT(worker.take(), ElementsAre("replicated"));

@@ -89,27 +89,17 @@ typedef Job {
 }
 Job job[JOBS];
 
-#define takes(filter, key) (filter == A || key > 0) /* B may not take the first job */
+#define takes(filter, key) ((filter) == A || (key) > 0) /* B may not take the first job */
 
-/* ---- shared memory ---- */
+hidden byte i_; /* of loops, which must neither begin nor end a d_step */
 
-byte generation; /* last one given to any lane */
-
-bool entry; /* whether the lane has one; the rest stands in it */
-byte floor;
-byte view[2];                   /* LOWEST: none */
-byte lowered_at[LOWERINGS + 1]; /* generation */
-byte lowered_to[LOWERINGS + 1]; /* key */
-byte lowerings;
-
-byte hold = HIGHEST; /* key of the hold */
+#include "lane.pml"
 
 /* ---- properties ---- */
 
-bool lost;  /* a job that can be claimed lies below a floor */
-bool false_find; /* the sweep believes that it found one, but all went through the callbacks */
-
-hidden byte i_, limit_;
+bool lost;       /* a job that can be claimed, and its callback has run, lies below a floor */
+bool false_find; /* the sweep found a job below the floor that came through the callbacks */
+bool unfound;    /* all is over, and a checkout would not find a job that it may take */
 
 /* To be said after whatever might make it untrue. */
 inline nothing_is_lost()
@@ -124,115 +114,7 @@ inline nothing_is_lost()
     assert(!lost)
 }
 
-/* ---- lane.c ---- */
-
-inline remember(at, key)
-{
-    /* whoever asks for those with higher keys must hear of this one, too */
-    do
-    :: lowerings > 0 && lowered_to[lowerings - 1] >= key ->
-        lowerings--;
-        lowered_at[lowerings] = 0;
-        lowered_to[lowerings] = 0
-    :: else -> break
-    od;
-    lowered_at[lowerings] = at;
-    lowered_to[lowerings] = key;
-    lowerings++;
-    if
-    :: lowerings > LOWERINGS ->
-        lowered_at[0] = (rule(THINNED_TO_LATER) -> lowered_at[1] : lowered_at[0]);
-        lowered_to[0] = (rule(THINNED_TO_LOWER) -> lowered_to[0] : lowered_to[1]);
-        lowerings--;
-        i_ = 1;
-        do
-        :: i_ <= LOWERINGS ->
-            lowered_at[i_] = (i_ < LOWERINGS -> lowered_at[i_ + 1] : 0);
-            lowered_to[i_] = (i_ < LOWERINGS -> lowered_to[i_ + 1] : 0);
-            i_++
-        :: else -> break
-        od
-    :: else
-    fi
-}
-
-inline lower(at, key)
-{
-    if
-    :: entry ->
-        if
-        :: !rule(LOWERED_FROM_BELOW) && key > floor && key > view[A] && key > view[B]
-        :: else -> remember(at, key)
-        fi;
-        floor = min(floor, key);
-        if
-        :: rule(VIEWS_LOWERED) ->
-            view[A] = min(view[A], key);
-            view[B] = min(view[B], key)
-        :: else
-        fi
-    :: else
-    fi
-}
-
-inline draw_and_lower(key)
-{
-    generation++;
-    lower(generation, key)
-}
-
-inline make_entry()
-{
-    entry = true;
-    generation++;
-    lowered_at[0] = (rule(NEW_ENTRY_HOLDS_UP) -> generation : 0);
-    lowered_to[0] = LOWEST;
-    lowerings = 1
-}
-
-inline evict()
-{
-    entry = false;
-    floor = LOWEST;
-    view[A] = LOWEST;
-    view[B] = LOWEST;
-    for (i_ : 0 .. LOWERINGS) {
-        lowered_at[i_] = 0;
-        lowered_to[i_] = 0
-    }
-    lowerings = 0
-}
-
-/* The filter's scan from that key examined everything below reached; it passed over jobs for others, of which the
- * first is at others, and locked ones, of which the first is at busy. */
-inline raise(filter, noted, from, reached, others, busy)
-{
-    if
-    :: entry ->
-        limit_ = min(reached, busy);
-        limit_ = (rule(HOLD_HOLDS_UP) -> min(limit_, hold) : limit_);
-        /* they grow, so the first is the lowest */
-        for (i_ : 0 .. LOWERINGS - 1) {
-            if
-            :: rule(LOWERED_HOLDS_UP) && i_ < lowerings && lowered_at[i_] > noted ->
-                limit_ = min(limit_, lowered_to[i_]);
-                break
-            :: else
-            fi
-        }
-        if
-        :: from <= floor || !rule(RAISED_FROM_BELOW) -> floor = max(floor, min(limit_, others))
-        :: else
-        fi;
-        if
-        :: from <= max(floor, view[filter]) || !rule(RAISED_FROM_BELOW) -> view[filter] = max(view[filter], limit_)
-        :: else
-        fi
-    :: else
-    fi
-}
-
-/* ---- who uses it ---- */
+/* ---- transactions that make jobs ready ---- */
 
 inline make_ready(key)
 {
@@ -242,7 +124,7 @@ inline make_ready(key)
     job[key].callbacks++
 }
 
-/* A transaction that makes a job ready: INSERT, retry, release, snooze, or an operator's UPDATE of a ready one. */
+/* INSERT, retry, release, snooze, or an operator's UPDATE of a ready one. */
 proctype maker()
 {
     byte key, at;
@@ -250,7 +132,7 @@ proctype maker()
     select(key : 0 .. JOBS - 1);
     if
     :: rule(LOWERED_WHEN_VISIBLE)
-    :: else -> d_step { draw_and_lower(key) }
+    :: else -> d_step { lower(key) }
     fi;
     if
     :: d_step { job[key].locked == 0 && job[key].state != READY -> make_ready(key) }
@@ -262,14 +144,16 @@ proctype maker()
     fi;
     if
     :: !rule(LOWERED_WHEN_VISIBLE)
-    :: rule(LOWERED_WHEN_VISIBLE) && rule(DRAWN_UNDER_LOCK) -> d_step { draw_and_lower(key) }
+    :: rule(LOWERED_WHEN_VISIBLE) && rule(DRAWN_UNDER_LOCK) -> d_step { lower(key) }
     :: else ->
         d_step { generation++; at = generation }
-        d_step { lower(at, key) }
+        d_step { lower_drawn(at, key) }
     fi;
     d_step { job[key].callbacks--; nothing_is_lost() }
 ended:
 }
+
+/* ---- checkouts ---- */
 
 inline take_snapshot()
 {
@@ -279,7 +163,7 @@ inline take_snapshot()
     i_ = 0
 }
 
-/* Checkouts of a worker. */
+/* A worker. */
 proctype worker(byte filter; byte rounds)
 {
     byte noted, from, reached, others, busy;
@@ -384,7 +268,7 @@ proctype worker(byte filter; byte rounds)
     od
 }
 
-/* A transaction that inserts a job and is prepared. */
+/* An INSERT, prepared. */
 proctype preparer()
 {
     byte key;
@@ -399,7 +283,7 @@ proctype preparer()
     d_step {
         hold = key;
         if
-        :: rule(HOLD_LOWERS) -> draw_and_lower(key)
+        :: rule(HOLD_LOWERS) -> lower(key)
         :: else
         fi
     }
@@ -414,7 +298,7 @@ proctype preparer()
     fi;
     d_step { /* the background worker sees that the transaction is gone */
         if
-        :: rule(LIFTED_WITH_LOWERING) -> draw_and_lower(key)
+        :: rule(LIFTED_WITH_LOWERING) -> lower(key)
         :: else
         fi;
         hold = HIGHEST
@@ -432,7 +316,7 @@ proctype evictor()
     fi
 }
 
-/* A job that comes with the settings of a replica. */
+/* An INSERT with the settings of a replica. */
 proctype replica()
 {
     byte key;
@@ -448,6 +332,8 @@ proctype replica()
         fi
     }
 }
+
+/* ---- the sweep ---- */
 
 typedef Look {
     byte version[JOBS]; /* found below the floor; 0: none */
@@ -485,18 +371,7 @@ proctype sweeper()
     byte key = HIGHEST;
 
     d_step {
-        if
-        :: entry ->
-            if
-            :: rule(SWEEP_HOLDS_UP) -> generation++; remember(generation, LOWEST)
-            :: else
-            fi;
-            if
-            :: rule(SWEEP_ENDS_VIEWS) -> view[A] = LOWEST; view[B] = LOWEST
-            :: else
-            fi
-        :: else
-        fi;
+        sweep_begins();
         for (i_ : 0 .. JOBS - 1) {
             before = before | job[i_].around << i_
         }
@@ -525,7 +400,7 @@ proctype sweeper()
         :: key < HIGHEST ->
             false_find = (rule(SWEEP_LOOKS_TWICE) -> second.normal : first.normal) >> key & 1;
             assert(!false_find);
-            draw_and_lower(key)
+            lower(key)
         :: else
         fi;
         for (i_ : 0 .. JOBS - 1) {
@@ -535,7 +410,7 @@ proctype sweeper()
     }
 }
 
-#define start(count, process) n = count; do :: n > 0 -> run process(); n-- :: else -> break od
+#define start(count, process) n = count; do :: n > 0 -> n--; run process() :: else -> break od
 
 init
 {
@@ -543,9 +418,9 @@ init
 
     atomic {
         if
-        :: true /* nothing was ever here */
-        :: make_entry(); floor = HIGHEST /* all that was here is done */
-        :: make_entry(); job[0].state = READY; job[0].version = 1; view[B] = HIGHEST /* so is all that B may take */
+        :: true /* nothing has ever been here */
+        :: make_entry(); floor = HIGHEST /* what was here is done */
+        :: make_entry(); view[B] = HIGHEST; job[0].state = READY; job[0].version = 1 /* but for what B may not take */
         fi;
         start(MAKERS, maker);
         start(PREPARERS, preparer);
@@ -554,5 +429,17 @@ init
         start(SWEEPS, sweeper);
         run worker(A, ROUNDS_A);
         run worker(B, ROUNDS_B)
+    }
+
+    timeout; /* all is over */
+    d_step {
+        for (i_ : 0 .. JOBS - 1) {
+            if
+            :: job[i_].state == READY && !job[i_].around ->
+                unfound = unfound || max(floor, view[A]) > i_ || takes(B, i_) && max(floor, view[B]) > i_
+            :: else
+            fi
+        }
+        assert(!unfound)
     }
 }

@@ -39,7 +39,10 @@
 /* ---- the bounds; test/model/run sets others ---- */
 
 #ifndef SESSIONS
-#define SESSIONS 3
+#define SESSIONS 2
+#endif
+#ifndef ASLEEP
+#define ASLEEP 0 /* set of the sessions that wait when it begins; the others are about to look */
 #endif
 #ifndef ROOM
 #define ROOM 1 /* of each session, for jobs */
@@ -48,13 +51,10 @@
 #define ROLLBACKS 0 /* of claims */
 #endif
 #ifndef DEATHS
-#define DEATHS 0 /* of sessions, or of what they should do */
-#endif
-#ifndef ASLEEP
-#define ASLEEP 0
+#define DEATHS 0 /* of sessions; or they do not come when woken */
 #endif
 #ifndef NOTIFY
-#define NOTIFY 0 /* wakes the sessions; else their latches */
+#define NOTIFY 0 /* wakes the sessions; else their latches do */
 #endif
 #ifndef BACKGROUND
 #define BACKGROUND NOTIFY /* a background worker */
@@ -82,151 +82,49 @@ Job job[JOBS];
 
 /* ---- shared memory ---- */
 
-#define BUSY 0
-#define WAITING 1
-#define WOKEN 2
-
-typedef Session {
-    byte state;
-    byte since;     /* which call it waits */
-    byte call;      /* that woke it last */
-    byte lane;      /* of the event that did */
-    bool passed_on; /* the call */
-    bool notice;    /* a NOTIFY is to be sent */
-
-    /* what its client sees */
-    bool told;  /* the latch is set, a notification has arrived */
-    bool sleeps /* until then */
-}
-Session session[SESSIONS];
-
-byte events;
-byte made; /* calls, which are numbered; C numbers the waits as well, by the same sequence */
-
 bool served; /* the database, by a background worker */
 bool runs;   /* there is one now */
 bool wanted; /* it has been asked for */
 
-/* ---- properties ---- */
+hidden byte i_, j_; /* of loops, which must neither begin nor end a d_step */
 
-bool slept_through; /* all is over, and a job is ready for a session that sleeps */
-bool unattended;    /* all is over, and sessions wait, but no background worker is there or has been asked for */
-bool woken_twice;   /* by the same call */
-bool woken_for_none;
+#include "waiter.pml"
+
+#if SESSIONS > 1
+#define nobody_waits (session[0].state == BUSY && session[1].state == BUSY)
+#else
+#define nobody_waits (session[0].state == BUSY)
+#endif
 
 byte rollbacks = ROLLBACKS;
 byte deaths = DEATHS;
 byte failures = FAILURES;
 
-hidden byte i_, j_;
+/* ---- properties, of the time when all is over ---- */
 
-/* ---- waiter.c ---- */
+bool slept_through; /* a job is ready for a session that sleeps */
+bool unattended;    /* sessions wait, and no background worker is there or has been asked for */
 
-byte calls; /* that may still be made under the lock */
+/* ---- inserts ---- */
 
-inline stop_waiting(me)
-{
-    session[me].state = BUSY;
-    session[me].since = 0;
-    session[me].lane = 0;
-    session[me].passed_on = false;
-    session[me].notice = false
-}
-
-inline wait(me)
-{
-    session[me].state = WAITING;
-    session[me].since = made
-}
-
-inline wake(me, number, event)
-{
-    woken_twice = woken_twice || session[me].call == number;
-    woken_for_none = calls == 0;
-    assert(!woken_twice);
-    assert(!woken_for_none);
-    calls--;
-    session[me].state = WOKEN;
-    session[me].since = 0;
-    session[me].call = number;
-    session[me].lane = event;
-    session[me].passed_on = false;
-    session[me].notice = NOTIFY;
-    session[me].told = session[me].told || !NOTIFY;
-    wanted = wanted || NOTIFY
-}
-
-#define waits_since(me, number) (session[me].state == WAITING && (session[me].since < number || !rule(PASSED_TO_OLDER)))
-
-/* One of them, it does not matter which. */
-inline wake_one(number, event)
-{
-    if
-    :: waits_since(0, number) -> wake(0, number, event)
-#if SESSIONS > 1
-    :: waits_since(1, number) -> wake(1, number, event)
-#endif
-#if SESSIONS > 2
-    :: waits_since(2, number) -> wake(2, number, event)
-#endif
-    :: else
-    fi;
-    calls = 0
-}
-
-inline pass_on(me)
-{
-    if
-    :: session[me].state == WOKEN && !session[me].passed_on ->
-        session[me].passed_on = true;
-        calls = 1;
-        wake_one(session[me].call, session[me].lane)
-    :: else
-    fi
-}
-
-/* So many jobs of the lane, one or none, are visible now. */
-inline tell(event, jobs)
-{
-    if
-    :: rule(COUNTED_BEFORE_WAKING) -> events++
-    :: else
-    fi;
-    atomic {
-        made++;
-        calls = jobs;
-        wake_one(made, event);
-        if
-        :: !rule(ONE_PER_JOB) -> wake_one(made, event)
-        :: else
-        fi
-    }
-    if
-    :: rule(COUNTED_BEFORE_WAKING)
-    :: else -> events++
-    fi
-}
-
-/* ---- who uses it ---- */
-
-/* A transaction that inserts a job. */
 proctype enqueuer(byte new)
 {
     bool notifies;
 
     notifies = NOTIFY && rule(UNSERVED_NOTIFY) && (!served || !runs && !nobody_waits);
     if
-    :: !rule(COUNTED_WHEN_VISIBLE) -> tell(new, 1)
-    :: else
+    :: rule(COUNTED_WHEN_VISIBLE)
+    :: else -> wake_for(new, 1)
     fi;
     if
     :: job[new].state = READY;
         if
-        :: rule(COUNTED_WHEN_VISIBLE) -> tell(new, 1)
+        :: rule(COUNTED_WHEN_VISIBLE) -> wake_for(new, 1)
         :: else
         fi;
         if
-        :: notifies -> d_step {
+        :: notifies ->
+            d_step {
                 for (i_ : 0 .. SESSIONS - 1) {
                     session[i_].told = true
                 }
@@ -234,10 +132,15 @@ proctype enqueuer(byte new)
             }
         :: else
         fi
-    :: !rule(ROLLED_BACK_IS_SILENT) -> tell(new, 0)
-    :: true /* rolled back */
+    :: true -> /* rolled back */
+        if
+        :: rule(ROLLED_BACK_IS_SILENT)
+        :: else -> wake_for(new, 0)
+        fi
     fi
 }
+
+/* ---- checkouts ---- */
 
 inline take_snapshot()
 {
@@ -272,13 +175,13 @@ inline look(me)
     od
 }
 
-/* A session of a worker, which checks out, and waits for more while it has room. */
+/* A session of a worker. */
 proctype worker(byte me)
 {
     byte room = ROOM;
     byte noted, seen, next, found;
     bool saw_others, needed, again;
-    bool duty; /* what a broken rule makes of the state WOKEN */
+    bool duty; /* stands for the state WOKEN when a rule is broken */
 
     if
     :: ASLEEP >> me & 1 -> goto sleeps
@@ -289,15 +192,7 @@ checkout:
     atomic {
         session[me].told = false;
         session[me].sleeps = false;
-        if
-        :: session[me].state == WOKEN ->
-            session[me].notice = false;
-            if
-            :: rule(WOKEN_UNTIL_LOOKED)
-            :: else -> session[me].state = BUSY; duty = true
-            fi
-        :: else -> stop_waiting(me)
-        fi
+        enter(me)
     }
     if
     :: rule(NOTED_BEFORE_SNAPSHOT) -> noted = events; take_snapshot()
@@ -305,30 +200,21 @@ checkout:
     fi;
     look(me);
     if
-    :: deaths > 0 -> deaths--; goto dies
-    :: deaths > 0 -> deaths--; goto stays_away
     :: true
+    :: deaths > 0 -> deaths--; goto ends
+    :: deaths > 0 -> deaths--; goto fails
     fi;
-
-    /* the look is over */
     needed = saw_others && rule(PASSED_ON_FOR_OTHERS) ||
         found == room && rule(PASSED_ON_WHEN_FULL) &&
         job[session[me].lane].state == READY && job[session[me].lane].claimed != me + 1;
     atomic {
-        if
-        :: duty -> session[me].state = WOKEN; duty = false
-        :: else
-        fi;
-        if
-        :: needed -> pass_on(me)
-        :: else
-        fi;
-        stop_waiting(me);
+        looked(me, needed);
         needed = false;
         saw_others = false;
         seen = 0
     }
 
+    /* waits for more */
     if
     :: found == room
     :: found < room && rule(WAITS_BEFORE_COMPARING) ->
@@ -340,39 +226,21 @@ checkout:
     fi;
     wanted = wanted || NOTIFY && !runs && found < room;
     if
-    :: again && found == 0 && rule(LOOKS_AGAIN) ->
+    :: again && rule(LOOKS_AGAIN) && found == 0 ->
         take_snapshot();
         look(me);
         if
-        :: found == room || found > 0 && !rule(WAITS_WITH_ROOM) ->
-            atomic {
-                if
-                :: rule(PASSED_ON_WHEN_LEAVING) -> pass_on(me)
-                :: else
-                fi;
-                stop_waiting(me)
-            }
+        :: found == room || found > 0 && !rule(WAITS_WITH_ROOM) -> atomic { leave(me) }
         :: else
         fi
-    :: again && found > 0 && rule(LOOKS_AGAIN) ->
-        /* looks again, but in another transaction */
-        atomic {
-            if
-            :: session[me].state == WAITING ->
-                made++;
-                calls = 1;
-                wake(me, made, 0);
-                session[me].passed_on = true
-            :: else
-            fi
-        }
+    :: again && rule(LOOKS_AGAIN) && found > 0 -> atomic { wake_myself(me) }
     :: else
     fi;
     d_step { noted = 0; again = false; saw_others = false; seen = 0; next = 0 }
 
     if
     :: found == 0
-    :: found > 0 ->
+    :: found > 0 -> /* committed */
         d_step {
             for (i_ : 0 .. JOBS - 1) {
                 if
@@ -383,32 +251,28 @@ checkout:
             room = room - found;
             found = 0
         }
-    :: found > 0 && rollbacks > 0 -> rollbacks--; goto stays_away
+    :: found > 0 && rollbacks > 0 -> rollbacks--; goto fails
+    :: deaths > 0 -> deaths--; goto ends
     fi;
     if
     :: room == 0 -> goto gone
-    :: else
+    :: room > 0
     fi;
+
 sleeps:
     session[me].sleeps = true;
 end_asleep:
     if
     :: session[me].told -> goto checkout
-    :: deaths > 0 -> deaths--; goto dies
-    :: session[me].told && deaths > 0 -> deaths--; goto stays_away
+    :: session[me].told && deaths > 0 -> deaths--; goto fails
+    :: deaths > 0 -> deaths--; goto ends
     fi;
 
-dies:
-    atomic {
-        if
-        :: rule(PASSED_ON_AT_END) -> pass_on(me)
-        :: else
-        fi;
-        stop_waiting(me)
-    }
+ends:
+    atomic { session_ends(me) }
 
-    /* and what it has claimed is rolled back */
-stays_away:
+    /* what it has claimed is rolled back, and nothing more is heard of it */
+fails:
     session[me].sleeps = false;
     next = 0;
     do
@@ -417,7 +281,7 @@ stays_away:
         :: job[next].claimed == me + 1 ->
             job[next].claimed = 0;
             if
-            :: rule(CLAIMS_WAKE) -> tell(next, 1)
+            :: rule(CLAIMS_WAKE) -> wake_for(next, 1)
             :: else
             fi
         :: else
@@ -428,31 +292,27 @@ stays_away:
 gone:
 }
 
-/* The background worker's timer for sessions that do not come. */
-proctype timer()
+/* ---- the background worker ---- */
+
+/* Its watch over sessions that do not come when woken. They may still come. */
+proctype watch()
 {
-end_on:
+end:
     do
-    :: atomic { session[0].state == WOKEN && !session[0].passed_on -> pass_on(0) }
+    :: atomic { owes(0) -> pass_on(0) }
 #if SESSIONS > 1
-    :: atomic { session[1].state == WOKEN && !session[1].passed_on -> pass_on(1) }
+    :: atomic { owes(1) -> pass_on(1) }
 #endif
 #if SESSIONS > 2
-    :: atomic { session[2].state == WOKEN && !session[2].passed_on -> pass_on(2) }
+    :: atomic { owes(2) -> pass_on(2) }
 #endif
     od
 }
 
-#if SESSIONS > 1
-#define nobody_waits (session[0].state == BUSY && session[1].state == BUSY)
-#else
-#define nobody_waits (session[0].state == BUSY)
-#endif
-
-/* Workers of the database, one after the other, as the launcher starts them. */
+/* All else that it does for those who wait: one after the other, as the launcher starts them. */
 proctype background()
 {
-    byte notices[SESSIONS]; /* the calls to be sent; 0: none */
+    byte notices[SESSIONS]; /* calls to be sent; 0: none */
 
 end_off:
     wanted;
@@ -465,7 +325,7 @@ starts:
         :: rule(ASKED_BEFORE_WORK) -> wanted = false
         :: else
         fi;
-        d_step {
+        d_step { /* reads them */
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
                 notices[i_] = (session[i_].notice -> session[i_].call : 0);
@@ -474,15 +334,15 @@ starts:
             i_ = 0
         }
         if
-        :: failures > 0 -> goto fails
-        :: d_step {
+        :: d_step { /* commits the NOTIFYs */
                 for (i_ : 0 .. SESSIONS - 1) {
                     session[i_].told = session[i_].told || notices[i_] > 0
                 }
                 i_ = 0
             }
+        :: failures > 0 -> goto fails
         fi;
-        d_step {
+        d_step { /* marks them as sent */
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
                 if
@@ -503,13 +363,13 @@ end_on:
         :: wanted
         :: nobody_waits ->
             if
+            :: wanted
             :: atomic { !wanted -> runs = false }
                 if
                 :: rule(ENDED_LOOKS_BACK) -> wanted = wanted || !nobody_waits
                 :: else
                 fi;
                 goto end_off
-            :: wanted
             fi
         fi
     od;
@@ -517,38 +377,31 @@ end_on:
 fails:
     failures--;
     runs = false;
-    /* the launcher takes notice */
-    d_step { served = false; wanted = false }
+    d_step { served = false; wanted = false } /* the launcher takes notice */
     if
     :: rule(FAILED_IS_STARTED) -> goto starts
     :: else -> goto end_off
     fi
 }
 
+#define start(count, process) n = count; do :: n > 0 -> n--; run process(n) :: else -> break od
+
 init
 {
     byte n;
 
     atomic {
-        wanted = NOTIFY;
-        n = SESSIONS;
-        do
-        :: n > 0 ->
-            n--;
+        wanted = NOTIFY; /* a server that has just started */
+        for (n : 0 .. SESSIONS - 1) {
             if
             :: ASLEEP >> n & 1 -> wait(n)
             :: else
-            fi;
-            run worker(n)
-        :: else -> break
-        od;
-        n = JOBS;
-        do
-        :: n > 0 -> n--; run enqueuer(n)
-        :: else -> break
-        od;
+            fi
+        }
+        start(SESSIONS, worker);
+        start(JOBS, enqueuer);
         if
-        :: DEATHS > 0 && rule(PASSED_ON_WHEN_OVERDUE) -> run timer()
+        :: DEATHS > 0 && rule(PASSED_ON_WHEN_OVERDUE) -> run watch()
         :: else
         fi;
         if
@@ -556,13 +409,13 @@ init
         :: else
         fi
     }
-    timeout;
+
+    timeout; /* all is over */
     d_step {
         for (i_ : 0 .. SESSIONS - 1) {
-            unattended = unattended || NOTIFY && session[i_].state == WAITING && !runs && !wanted;
+            unattended = unattended || NOTIFY && waits(i_) && !runs && !wanted;
             for (j_ : 0 .. JOBS - 1) {
-                slept_through = slept_through ||
-                    session[i_].sleeps && job[j_].state == READY && takes(i_, j_)
+                slept_through = slept_through || session[i_].sleeps && job[j_].state == READY && takes(i_, j_)
             }
         }
         assert(!unattended);

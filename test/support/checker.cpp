@@ -60,11 +60,8 @@ SELECT format('job %s is %s but held by worker %s, lease %s', id, state, worker_
     WHERE state <> 'running' AND (worker_id IS NOT NULL OR lease_id IS NOT NULL))sql",
     R"sql(
 SELECT format('lease %s names %s jobs, %s of them settled, but %s run', id, named, settled, running)
-    FROM (SELECT l.id, cardinality(l.jobs) AS named, l.done + coalesce(c.done, 0) AS settled,
-                 coalesce(r.running, 0) AS running
+    FROM (SELECT l.id, cardinality(l.jobs) AS named, l.done AS settled, coalesce(r.running, 0) AS running
               FROM haul.leases AS l
-              LEFT JOIN (SELECT lease_id, sum(lease_done) AS done FROM haul.ledger GROUP BY lease_id) AS c
-                  ON c.lease_id = l.id
               LEFT JOIN (SELECT lease_id, count(*) AS running FROM haul.jobs WHERE state = 'running' GROUP BY lease_id) AS r
                   ON r.lease_id = l.id) AS lease
     WHERE named - settled <> running)sql",
