@@ -40,7 +40,7 @@ deps: ## install the Debian packages that are missing
 demo: all install-extension ## run thousands of real jobs, kill a worker, compare the sums with wc (KEEP=1 leaves the server up)
 	@scripts/demo
 
-check: all install-extension ## build, then run all tests: pgTAP, C++, isolation
+check: all install-extension ## build, then run all tests: models, pgTAP, C++, isolation, a tiny benchmark
 	@test/run
 
 check-cassert: cpp ## run all tests on a PostgreSQL with assertions, built from Debian's source package

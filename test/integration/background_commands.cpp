@@ -92,12 +92,15 @@ protected:
             "the worker maintains");
     }
 
-    // A sweep that takes minutes.
+    // Leaves the worker in the middle of a sweep that takes minutes: past jobs that are running.
     void start_sweep() {
         session database(dsn);
-        database.exec("INSERT INTO haul.jobs (kind, keep) SELECT 'k', '0' FROM generate_series(1, 20000)");
-        waiting_worker worker(dsn, "queue"); // which the background worker waits for
-        EXPECT_EQ(worker.work_until_idle(), 20000);
+        database.exec("INSERT INTO haul.jobs (kind) SELECT 'k' FROM generate_series(1, 50000)");
+        const std::string busy = database.text("SELECT haul.register_worker('busy', '{\"wake\": \"none\"}')");
+        for (int n = 0; n < 5; ++n)
+            database.exec("SELECT count(*) FROM haul.checkout($1, 10000)", {busy});
+        waiting_worker worker(dsn, "queue"); // which the background worker stays with
+        EXPECT_EQ(worker.work(), 0);
         wait_until([&] { return database.truth("SELECT sum(sweeps) > 0 FROM haul.lanes"); },
                    "a sweep has ended");
         server.set("haul.sweep_load", "0.0001");

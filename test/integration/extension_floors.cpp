@@ -217,6 +217,8 @@ TEST_F(extension_floors, are_not_copied_with_a_database) {
             }
         },
         "the database has been copied");
+    session copy(server.dsn("copy"));
+    copy.exec("SELECT haul.maintain()"); // the launcher hears of the database when it is used
     taker worker(server.dsn("copy"));
     EXPECT_THAT(worker.take(), ElementsAre("copied"));
     taker original(dsn);
@@ -314,11 +316,11 @@ TEST_F(extension_floors_swept, wake_who_waits_for_such_a_row) {
     taker worker(dsn);
     worker.database().exec("LISTEN haul");
     raise_floor(worker);
-    EXPECT_THAT(worker.take(), IsEmpty());
-    worker.database().notifications();
     enqueue_long_ago(replicated, "replicated");
-    wait_until([&] { return !worker.database().notifications().empty(); }, "the worker has been woken", 5s);
-    EXPECT_THAT(worker.take(), ElementsAre("replicated"));
+    // It may have been told of the first job before, and find nothing.
+    wait_until(
+        [&] { return !worker.database().notifications().empty() && worker.take() == kinds{"replicated"}; },
+        "the worker, woken, has found the job", 5s);
 }
 
 } // namespace

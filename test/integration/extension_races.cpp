@@ -1,5 +1,6 @@
 // Workers, producers, an operator and maintenance at once, each doing anything at any time: no job is lost,
-// doubled or miscounted at any instant.
+// doubled or miscounted at any instant, or left below the floor of its lane.
+#include "support/background.hpp"
 #include "support/checker.hpp"
 #include "support/cluster.hpp"
 #include "support/wait.hpp"
@@ -17,7 +18,8 @@ namespace {
 using ::testing::IsEmpty;
 
 constexpr auto duration = 6s;
-constexpr int workers = 4;
+constexpr unsigned workers = 5;
+constexpr unsigned producers = 2;
 
 class dice {
 public:
@@ -27,6 +29,19 @@ public:
 private:
     std::mt19937 generator_;
 };
+
+// Ends an open transaction in one step or in two, and not always with success.
+void end_transaction(session& database, dice& dice) {
+    const bool commit = dice.roll(3) > 0;
+    if (dice.roll(3)) {
+        database.exec(commit ? "COMMIT" : "ROLLBACK");
+        return;
+    }
+    const std::string name = "'" + std::to_string(database.backend_pid()) + "'";
+    database.exec("PREPARE TRANSACTION " + name);
+    std::this_thread::sleep_for(std::chrono::milliseconds(dice.roll(20)));
+    database.exec((commit ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + name);
+}
 
 struct token {
     std::string id, claim;
@@ -48,8 +63,7 @@ public:
     void step() {
         try {
             if (id_.empty())
-                id_ = database_.text("SELECT haul.register_worker('w', $1)",
-                                     {dice_.roll(2) ? R"({"confirm_start": true})" : "{}"});
+                id_ = database_.text("SELECT haul.register_worker('w', $1)", {options()});
             act();
         } catch (const sql_error& error) {
             database_.exec("ROLLBACK");
@@ -62,6 +76,13 @@ public:
     }
 
 private:
+    const char* options() {
+        static const char* const options[] = {"{}", R"({"confirm_start": true})",
+                                              R"({"kinds": ["k0", "k2"]})",
+                                              R"({"queues": ["q0", "q1"], "kinds": ["k1"]})"};
+        return options[dice_.roll(std::size(options))];
+    }
+
     void act() {
         const bool in_transaction = dice_.roll(4) == 0;
         if (in_transaction)
@@ -77,7 +98,7 @@ private:
             report();
         }
         if (in_transaction)
-            database_.exec(dice_.roll(3) ? "COMMIT" : "ROLLBACK");
+            end_transaction(database_, dice_);
     }
 
     void check_out() {
@@ -133,16 +154,21 @@ private:
 };
 
 void produce(session& database, dice& dice) {
-    const bool rolled_back = dice.roll(10) == 0;
     database.exec("BEGIN");
-    database.exec(
-        "WITH j AS (INSERT INTO haul.jobs (kind, queue, priority, max_attempts, queue_timeout, on_interrupt) "
-        "SELECT 'k', 'q' || $1, $2, $3, CASE WHEN $4 = 0 THEN interval '20 ms' END, "
-        "CASE $4 WHEN 1 THEN 'fail' WHEN 2 THEN 'discard' ELSE 'retry' END FROM generate_series(1, $5) "
-        "RETURNING id) INSERT INTO expected SELECT id FROM j",
-        {std::to_string(dice.roll(3)), std::to_string(1 + dice.roll(3)), std::to_string(1 + dice.roll(5)),
-         std::to_string(dice.roll(8)), std::to_string(1 + dice.roll(20))});
-    database.exec(rolled_back ? "ROLLBACK" : "COMMIT");
+    if (dice.roll(3) == 0)
+        database.exec("SAVEPOINT s");
+    // Somewhere in the last second, so that the lanes are filled everywhere.
+    database.exec("WITH j AS (INSERT INTO haul.jobs (kind, queue, priority, max_attempts, queue_timeout, "
+                  "on_interrupt, run_at) "
+                  "SELECT 'k' || $6, 'q' || $1, $2, $3, CASE WHEN $4 = 0 THEN interval '20 ms' END, "
+                  "CASE $4 WHEN 1 THEN 'fail' WHEN 2 THEN 'discard' ELSE 'retry' END, now() - random() * "
+                  "interval '1 s' "
+                  "FROM generate_series(1, $5) RETURNING id) INSERT INTO expected SELECT id FROM j",
+                  {std::to_string(dice.roll(3)), std::to_string(1 + dice.roll(3)),
+                   std::to_string(1 + dice.roll(5)), std::to_string(dice.roll(8)),
+                   std::to_string(1 + dice.roll(20)), std::to_string(dice.roll(3))});
+    std::this_thread::sleep_for(std::chrono::milliseconds(dice.roll(10)));
+    end_transaction(database, dice);
 }
 
 void operate(session& database, dice& dice) {
@@ -184,7 +210,10 @@ protected:
     }
 
     std::atomic<bool> stop_{false};
-    cluster server;
+    // What lies below a floor is found at once, by searches that are never over.
+    cluster server{
+        {true,
+         {{"max_prepared_transactions", "10"}, {"haul.sweep_interval", "1"}, {"haul.sweep_load", "1"}}}};
     std::string dsn = server.create_database();
     session database{dsn};
 };
@@ -195,6 +224,7 @@ INSTANTIATE_TEST_SUITE_P(, extension_races, ::testing::Bool(), [](const auto& in
 });
 
 TEST_P(extension_races, lose_and_double_nothing) {
+    await_served(database);
     database.exec("CREATE TABLE expected (id bigint)");
     database.exec("CREATE TABLE seen (id bigint)");
     if (GetParam())
@@ -206,10 +236,10 @@ TEST_P(extension_races, lose_and_double_nothing) {
     std::vector<std::future<void>> actors;
     for (unsigned n = 0; n < workers; ++n)
         actors.push_back(repeat([worker = std::make_shared<erratic_worker>(dsn, n)] { worker->step(); }));
-    actors.push_back(repeat([producer = std::make_shared<session>(dsn), dice = dice(100)]() mutable {
-        produce(*producer, dice);
-        std::this_thread::sleep_for(2ms); // so that workers keep up
-    }));
+    for (unsigned n = 0; n < producers; ++n)
+        actors.push_back(repeat([producer = std::make_shared<session>(dsn), dice = dice(100 + n)]() mutable {
+            produce(*producer, dice);
+        }));
     actors.push_back(repeat([op = std::make_shared<session>(dsn), dice = dice(200)]() mutable {
         operate(*op, dice);
         std::this_thread::sleep_for(3ms);
@@ -231,6 +261,9 @@ TEST_P(extension_races, lose_and_double_nothing) {
         EXPECT_GT(database.number(std::string("SELECT sum(") + counter + ") FROM haul.counters"), 0)
             << counter;
     EXPECT_EQ(database.truth("SELECT EXISTS (SELECT FROM seen)"), GetParam());
+    // No floor was ever above a job that somebody could have taken.
+    EXPECT_GT(database.number("SELECT sum(sweeps) FROM haul.lanes"), 0);
+    EXPECT_EQ(database.number("SELECT sum(found_below) FROM haul.lanes"), 0);
 }
 
 } // namespace

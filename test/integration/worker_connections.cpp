@@ -46,6 +46,31 @@ TEST_F(worker_connections, a_lost_fetch_connection_is_replaced_and_nothing_else_
     w.join();
 }
 
+TEST_F(worker_connections, a_worker_that_is_back_is_not_taken_for_dead_because_it_is_busy) {
+    sql.exec("ALTER SYSTEM SET haul.reconnect_grace = '300ms'");
+    sql.exec("SELECT pg_reload_conf()");
+    auto how = options();
+    how.max_threads = 1;
+    worker w{how};
+    std::atomic<bool> go_on{false};
+    w.on("k", [&](const job_context& job) {
+        while (!go_on && job.wait_for(5ms)) {
+        }
+    });
+    w.start();
+    const auto id = enqueue("k");
+    await("(SELECT count(*) FROM haul.jobs WHERE state = 'running') = 1");
+    terminate("fetch");
+    sql.exec("SELECT pg_sleep(1)"); // the time in which its row would be deleted
+    go_on = true;
+    await_end(id);
+    EXPECT_EQ(ended(id, "state || attempt"), "completed1");
+    w.stop();
+    w.join();
+    sql.exec("ALTER SYSTEM RESET haul.reconnect_grace");
+    sql.exec("SELECT pg_reload_conf()");
+}
+
 TEST_F(worker_connections, a_lost_report_connection_loses_no_outcome) {
     worker w{options()};
     std::atomic<bool> go_on{false};
@@ -118,6 +143,9 @@ TEST_F(worker_connections, a_checkout_learns_of_the_deleted_row_too) {
     sql.exec("DELETE FROM haul.workers");
     await_end(enqueue("k"));
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.workers"), 1);
+    const auto begun = std::chrono::steady_clock::now();
+    await_end(enqueue("k"));
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 20s) << "the new registration is woken, too";
     w.stop();
     w.join();
 }

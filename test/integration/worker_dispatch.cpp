@@ -33,9 +33,30 @@ TEST_F(worker_dispatch, is_woken_by_a_commit) {
     w.join();
 }
 
+TEST_F(worker_dispatch, is_woken_by_a_commit_in_the_middle_of_another_statement) {
+    auto how = options();
+    how.heartbeat_interval = 5s;
+    worker w{how};
+    w.on("k", [](const job_context&) {});
+    w.start();
+    await_end(enqueue("k"));
+    session blocking{dsn};
+    blocking.exec("BEGIN");
+    blocking.exec("SELECT FROM haul.workers FOR UPDATE"); // this is what a heartbeat waits for
+    await("EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'haul worker w fetch'"
+          " AND datname = current_database() AND wait_event_type = 'Lock')");
+    const auto id = enqueue("k");
+    const auto begun = std::chrono::steady_clock::now();
+    blocking.exec("COMMIT");
+    await_end(id);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s) << "the next heartbeat would notice, too";
+    w.stop();
+    w.join();
+}
+
 TEST_F(worker_dispatch, without_listening_it_polls) {
     auto how = options();
-    how.enable_listener = false;
+    how.wait = wait_mode::poll;
     how.polling_interval = 100ms;
     worker w{how};
     w.on("k", [](const job_context&) {});

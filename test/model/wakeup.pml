@@ -18,7 +18,7 @@
 #define CLAIMS_WAKE 8             /* claims that are rolled back are an event */
 #define PASSED_ON_FOR_OTHERS 9    /* a woken session that saw jobs for others passes the call on */
 #define PASSED_ON_WHEN_FULL 10    /* so does one without room for all that is ready in the lane of the event */
-#define PASSED_ON_WHEN_LEAVING 11 /* and one that was woken after its room was filled */
+#define PASSED_ON_WHEN_LEAVING 11 /* and one that was woken while its second look filled its room */
 #define PASSED_ON_AT_END 12       /* and one that ends */
 #define PASSED_ON_WHEN_OVERDUE 13 /* for one that does not come, the background worker does it */
 #define PASSED_TO_OLDER 14        /* the call goes to a session that waits since before the event */
@@ -66,7 +66,7 @@
 #define JOBS 2
 
 /* Session 0 takes both kinds, session 1 the first, session 2 the second. */
-#define takes(session, job) (session == 0 || session == 1 + (job))
+#define takes(me, kind) ((me) == 0 || (me) == 1 + (kind))
 
 /* ---- the table of jobs ---- */
 
@@ -90,11 +90,9 @@ hidden byte i_, j_; /* of loops, which must neither begin nor end a d_step */
 
 #include "waiter.pml"
 
-#if SESSIONS > 1
-#define nobody_waits (session[0].state == BUSY && session[1].state == BUSY)
-#else
-#define nobody_waits (session[0].state == BUSY)
-#endif
+/* Where there is a background worker, there are at most two sessions. */
+#define somebody_waits (waits(0) || waits(SESSIONS - 1))
+#define nobody_needs_it (session[0].state == BUSY && session[SESSIONS - 1].state == BUSY)
 
 byte rollbacks = ROLLBACKS;
 byte deaths = DEATHS;
@@ -111,7 +109,7 @@ proctype enqueuer(byte new)
 {
     bool notifies;
 
-    notifies = NOTIFY && rule(UNSERVED_NOTIFY) && (!served || !runs && !nobody_waits);
+    notifies = NOTIFY && rule(UNSERVED_NOTIFY) && (!served || !runs && somebody_waits);
     if
     :: rule(COUNTED_WHEN_VISIBLE)
     :: else -> wake_for(new, 1)
@@ -361,12 +359,12 @@ starts:
 end_on:
         if
         :: wanted
-        :: nobody_waits ->
+        :: nobody_needs_it ->
             if
             :: wanted
             :: atomic { !wanted -> runs = false }
                 if
-                :: rule(ENDED_LOOKS_BACK) -> wanted = wanted || !nobody_waits
+                :: rule(ENDED_LOOKS_BACK) -> wanted = wanted || !nobody_needs_it
                 :: else
                 fi;
                 goto end_off

@@ -67,7 +67,7 @@ TEST(command_line, flags_of_run) {
     EXPECT_EQ(worker.min_threads, 2);
     EXPECT_EQ(worker.max_threads, 8);
     EXPECT_EQ(worker.polling_interval, 1500ms);
-    EXPECT_FALSE(worker.enable_listener);
+    EXPECT_EQ(worker.wait, wait_mode::poll);
     EXPECT_EQ(worker.log.file, "w.log");
     EXPECT_EQ(worker.log.level, "warning");
     EXPECT_TRUE(worker.log.quiet);
@@ -82,9 +82,36 @@ TEST(command_line, defaults_are_those_of_the_library) {
     EXPECT_EQ(worker.min_threads, defaults.min_threads);
     EXPECT_EQ(worker.max_threads, defaults.max_threads);
     EXPECT_EQ(worker.polling_interval, defaults.polling_interval);
-    EXPECT_TRUE(worker.enable_listener);
+    EXPECT_EQ(worker.wait, wait_mode::listen);
     EXPECT_FALSE(worker.exit_when_empty);
     EXPECT_FALSE(worker.exit_after);
+}
+
+TEST(command_line, the_way_to_wait_has_two_flags_that_must_agree) {
+    EXPECT_EQ(run({"--wait", "listen"}).worker.wait, wait_mode::listen);
+    EXPECT_EQ(run({"--wait", "call"}).worker.wait, wait_mode::call);
+    EXPECT_EQ(run({"--wait", "poll"}).worker.wait, wait_mode::poll);
+    EXPECT_EQ(run({"--no-listen"}).worker.wait, wait_mode::poll);
+    EXPECT_EQ(run({"--no-listen", "--wait", "poll"}).worker.wait, wait_mode::poll);
+    for (const char* way : {"listen", "call"})
+        EXPECT_THAT(complaint({"run", "--handler", "noop=builtin:noop", "--no-listen", "--wait", way}),
+                    testing::AllOf(HasSubstr("--no-listen"), HasSubstr("--wait " + std::string{way})));
+    EXPECT_THAT(complaint({"run", "--handler", "noop=builtin:noop", "--wait", "sleep"}),
+                testing::AllOf(HasSubstr("--wait"), HasSubstr("sleep"), HasSubstr("listen, call, poll")));
+}
+
+TEST(command_line, flags_go_before_a_file_that_says_otherwise_how_to_wait) {
+    const test::temporary_directory directory;
+    const auto with = [&](const std::string& key, const words& flags) {
+        words all{"--config", directory.write("w.yml", "haul: {" + key + "}\n")};
+        all.insert(all.end(), flags.begin(), flags.end());
+        return run(all).worker.wait;
+    };
+    EXPECT_EQ(with("wait: call", {}), wait_mode::call);
+    EXPECT_EQ(with("wait: call", {"--no-listen"}), wait_mode::poll);
+    EXPECT_EQ(with("wait: call", {"--wait", "listen"}), wait_mode::listen);
+    EXPECT_EQ(with("enable_listener: false", {"--wait", "call"}), wait_mode::call);
+    EXPECT_EQ(with("enable_listener: true", {"--no-listen"}), wait_mode::poll);
 }
 
 TEST(command_line, an_exclusion_is_no_flag) {

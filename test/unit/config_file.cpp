@@ -77,7 +77,7 @@ haul:
     EXPECT_EQ(worker.min_threads, 3);
     EXPECT_EQ(worker.max_threads, 30);
     EXPECT_EQ(worker.max_thread_idletime, 90s);
-    EXPECT_FALSE(worker.enable_listener);
+    EXPECT_EQ(worker.wait, wait_mode::poll);
     EXPECT_EQ(worker.polling_interval, 2500ms);
     EXPECT_EQ(worker.polling_jitter, 0.25);
     EXPECT_EQ(worker.heartbeat_interval, 5s);
@@ -120,6 +120,26 @@ TEST_F(config_file, wait_for_termination_has_four_forms) {
     EXPECT_EQ(termination_of("1.5").limit, 1500ms);
     EXPECT_THAT(complaint("haul: {wait_for_termination: soon}"), HasSubstr("haul.wait_for_termination"));
     EXPECT_THAT(complaint("haul: {wait_for_termination: -1}"), HasSubstr("haul.wait_for_termination"));
+}
+
+TEST_F(config_file, the_way_to_wait_has_two_keys_that_must_agree) {
+    const auto wait_of = [&](const std::string& keys) { return read("haul: {" + keys + "}").worker.wait; };
+    EXPECT_EQ(wait_of(""), wait_mode::listen);
+    EXPECT_EQ(wait_of("wait: listen"), wait_mode::listen);
+    EXPECT_EQ(wait_of("wait: call"), wait_mode::call);
+    EXPECT_EQ(wait_of("wait: poll"), wait_mode::poll);
+    EXPECT_EQ(wait_of("enable_listener: true"), wait_mode::listen);
+    EXPECT_EQ(wait_of("enable_listener: false"), wait_mode::poll);
+    EXPECT_EQ(wait_of("enable_listener: false, wait: poll"), wait_mode::poll);
+    EXPECT_EQ(wait_of("wait: listen, enable_listener: true"), wait_mode::listen);
+    for (const char* keys :
+         {"  enable_listener: false\n  wait: call\n", "  enable_listener: false\n  wait: listen\n",
+          "  enable_listener: true\n  wait: call\n", "  enable_listener: true\n  wait: poll\n"})
+        EXPECT_THAT(complaint("haul:\n" + std::string{keys}),
+                    testing::AllOf(HasSubstr("worker.yml:3: haul.wait"), HasSubstr("enable_listener")))
+            << keys;
+    EXPECT_THAT(complaint("haul:\n  wait: call\n  enable_listener: true\n"),
+                HasSubstr("worker.yml:2: haul.wait: \"call\" contradicts enable_listener: true"));
 }
 
 TEST_F(config_file, queues_are_text_list_or_mappings) {
@@ -186,6 +206,9 @@ TEST_F(config_file, refuses_wrong_types_and_values_out_of_range) {
         {"queues", "[[a]]"},
         {"handlers", "[a]"},
         {"heartbeat_interval", "~"},
+        {"wait", "sleep"},
+        {"wait", "[call]"},
+        {"wait", "true"},
     };
     for (const auto& [key, value] : cases)
         EXPECT_THAT(complaint("haul:\n  " + std::string{key} + ": " + value + "\n"),

@@ -130,7 +130,16 @@ TEST(worker_subscription, registers_what_it_takes) {
     EXPECT_EQ(json["min_priority"], 5);
     EXPECT_EQ(json["kinds"], nlohmann::json{"k"});
     EXPECT_EQ(json["confirm_start"], true);
+    EXPECT_EQ(json["wake"], "worker");
     EXPECT_FALSE(json.contains("namespace"));
+}
+
+TEST(worker_subscription, wants_to_be_woken_only_when_it_listens) {
+    haul::worker_options options;
+    for (const auto mode : {haul::wait_mode::call, haul::wait_mode::poll}) {
+        options.wait = mode;
+        EXPECT_EQ(nlohmann::json::parse(subscription{options, {"k"}}.registration())["wake"], "none");
+    }
 }
 
 TEST(worker_subscription, needs_a_handler_and_threads) {

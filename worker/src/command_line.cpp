@@ -24,6 +24,7 @@ struct run_flags {
     std::optional<std::string> priority;
     std::optional<std::string> threads;
     std::optional<double> poll_interval;
+    std::optional<std::string> wait;
     bool no_listen = false;
     std::vector<std::string> handlers;
     std::optional<std::string> log_file;
@@ -91,6 +92,16 @@ void apply_handlers(const std::vector<std::string>& flags, std::vector<handler_s
     }
 }
 
+void apply_wait(const run_flags& flags, worker_options& worker) {
+    if (flags.wait)
+        naming_flag("--wait", [&] { worker.wait = wait_mode_named(*flags.wait); });
+    if (!flags.no_listen)
+        return;
+    if (flags.wait && worker.wait != wait_mode::poll)
+        throw usage_error{"--wait " + *flags.wait + " contradicts --no-listen, which means --wait poll"};
+    worker.wait = wait_mode::poll;
+}
+
 void apply(const run_flags& flags, settings& into) {
     auto& worker = into.worker;
     worker.dsn = flags.dsn.value_or(worker.dsn);
@@ -119,7 +130,7 @@ void apply(const run_flags& flags, settings& into) {
         worker.polling_interval = seconds_to_ms(*flags.poll_interval);
     if (flags.exit_after)
         worker.exit_after = seconds_to_ms(*flags.exit_after);
-    worker.enable_listener = worker.enable_listener && !flags.no_listen;
+    apply_wait(flags, worker);
     worker.exit_when_empty = flags.exit_when_empty;
     worker.log.file = flags.log_file.value_or(worker.log.file);
     if (flags.log_level)
@@ -155,7 +166,11 @@ void add_run_options(CLI::App& run, run_flags& flags) {
         ->type_name("KIND=TYPE:WHAT")
         ->expected(1)
         ->take_all();
-    run.add_flag("--no-listen", flags.no_listen, "Find new jobs by polling alone, as through PgBouncer");
+    run.add_option("--wait", flags.wait,
+                   "How an idle worker learns of new jobs: listen, call (the way through PgBouncer) or poll; "
+                   "default listen")
+        ->type_name("WAY");
+    run.add_flag("--no-listen", flags.no_listen, "The same as --wait poll");
     run.add_option("--poll-interval", flags.poll_interval, "How often to look for jobs when idle; default 60")
         ->type_name("SECONDS")
         ->check(CLI::Range(shortest_seconds, longest_seconds).description(""));

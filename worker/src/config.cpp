@@ -3,6 +3,7 @@
 #include "queue_spec.hpp"
 #include "yaml_entry.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -60,6 +61,26 @@ void read_handlers(const yaml_entry& handlers, settings& into) {
     }
 }
 
+// An older key for two of the values of "wait".
+wait_mode read_listener(const yaml_entry& e) {
+    return e.boolean() ? wait_mode::listen : wait_mode::poll;
+}
+
+wait_mode read_wait(const yaml_entry& e) {
+    return e.naming_place([&] { return wait_mode_named(e.text()); });
+}
+
+// What two keys say about the same thing, in whatever order, must agree.
+void check_wait(const std::vector<yaml_entry>& keys) {
+    const auto find = [&](const char* key) {
+        return std::find_if(keys.begin(), keys.end(), [&](const auto& one) { return one.key() == key; });
+    };
+    const auto listener = find("enable_listener"), wait = find("wait");
+    if (listener != keys.end() && wait != keys.end() && read_listener(*listener) != read_wait(*wait))
+        wait->fail("\"" + wait->text() + "\" contradicts enable_listener: " +
+                   (listener->boolean() ? "true" : "false") + "; leave enable_listener out");
+}
+
 using reader = std::function<void(const yaml_entry&, settings&)>;
 
 const std::map<std::string, reader>& readers() {
@@ -79,7 +100,8 @@ const std::map<std::string, reader>& readers() {
          [](const yaml_entry& e, settings& s) { s.worker.max_threads = e.integer(1, max_threads_limit); }},
         {"max_thread_idletime",
          [](const yaml_entry& e, settings& s) { s.worker.max_thread_idletime = e.seconds(0); }},
-        {"enable_listener", [](const yaml_entry& e, settings& s) { s.worker.enable_listener = e.boolean(); }},
+        {"enable_listener", [](const yaml_entry& e, settings& s) { s.worker.wait = read_listener(e); }},
+        {"wait", [](const yaml_entry& e, settings& s) { s.worker.wait = read_wait(e); }},
         {"polling_interval",
          [](const yaml_entry& e, settings& s) { s.worker.polling_interval = e.seconds(); }},
         {"polling_jitter",
@@ -131,12 +153,14 @@ void read_config(const std::string& file, settings& into) {
     for (const auto& top : root.members()) {
         if (top.key() != "haul")
             top.fail("unknown key; everything stands under the root key \"haul\"");
-        for (const auto& member : top.members()) {
+        const auto members = top.members();
+        for (const auto& member : members) {
             const auto found = readers().find(member.key());
             if (found == readers().end())
                 member.fail("unknown key; keys are " + known_keys());
             found->second(member, into);
         }
+        check_wait(members);
     }
 }
 
@@ -156,6 +180,15 @@ std::string checked_log_level(const std::string& name) {
             return name;
     }
     throw error{"unknown log level \"" + name + "\": levels are trace, debug, info, warning, error, off"};
+}
+
+wait_mode wait_mode_named(const std::string& name) {
+    static const std::map<std::string, wait_mode> modes = {
+        {"listen", wait_mode::listen}, {"call", wait_mode::call}, {"poll", wait_mode::poll}};
+    const auto found = modes.find(name);
+    if (found == modes.end())
+        throw error{"unknown way to wait \"" + name + "\": ways are listen, call, poll"};
+    return found->second;
 }
 
 std::chrono::milliseconds seconds_to_ms(double seconds) {

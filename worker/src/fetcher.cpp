@@ -35,6 +35,7 @@ fetcher::fetcher(const worker_options& options, const std::string& name, const s
       member_{name, jobs.registration(), options.heartbeat_interval, around.log},
       schedule_{options.polling_interval, options.polling_jitter},
       prefetch_{most_ahead},
+      long_poll_{around.wake},
       drain_{options.wait_for_termination, may_abandon} {}
 
 void fetcher::stop() noexcept {
@@ -50,8 +51,9 @@ void fetcher::kill(cancellation::level how) noexcept {
 }
 
 void fetcher::enter() {
-    connect();
+    session_.emplace(connect_());
     member_.enter(*session_);
+    listen();
     const auto now = std::chrono::steady_clock::now();
     pause_.succeeded(now);
     progress_at_ = now;
@@ -94,14 +96,10 @@ void fetcher::sooner(steady_time time) {
 
 void fetcher::step() {
     const auto now = std::chrono::steady_clock::now();
-    if (phase_ == phase::working) {
-        if (stop_requested_)
-            begin_drain("stop");
-        else if (exit_at_ && now >= *exit_at_)
-            begin_drain("exit_after");
-        else if (exit_at_)
-            sooner(*exit_at_);
-    }
+    if (long_poll_.outstanding())
+        read_answer();
+    if (phase_ == phase::working)
+        consider_end(now);
     // Before anything that needs the database, which may be away.
     if (phase_ == phase::draining) {
         continue_drain();
@@ -110,37 +108,43 @@ void fetcher::step() {
     }
     if (!session_ && now >= reconnect_at_)
         reconnect();
-    if (session_) {
-        read_notifications();
+    if (session_ && !long_poll_.outstanding()) {
+        session_->read();
+        take_notifications();
         heartbeat();
+        reconcile();
         if (phase_ == phase::working)
             fetch();
+        // Some may have come along with the rows of a statement: the socket tells nothing of them any more.
+        if (take_notifications())
+            sooner(now);
     }
-    if (phase_ == phase::working)
+    if (phase_ == phase::working) {
         around_.threads.adapt();
-    else if (phase_ == phase::draining)
+        wait_in_server();
+    } else if (phase_ == phase::draining) {
         continue_drain();
+    }
 }
 
-void fetcher::connect() {
-    session_.emplace(connect_());
-    // Without a listener the connection may be one of a pooler's: nothing set here may stay behind in it.
-    if (!options_.enable_listener)
-        return;
-    session_->execute("LISTEN haul");
-    // A checkout that is lost in a crash leaves jobs that are ready again.
-    session_->execute("SET synchronous_commit = off");
+// On the worker's own channel, and on the one where enqueuers notify when the server has no process for that.
+// Before the first checkout: jobs that become ready after that are then told of.
+void fetcher::listen() {
+    if (options_.wait == wait_mode::listen)
+        session_->execute("UNLISTEN *; LISTEN haul; LISTEN haul_worker_" + std::to_string(member_.id()));
 }
 
 void fetcher::reconnect() {
-    connect();
+    session_.emplace(connect_());
     pause_.succeeded(std::chrono::steady_clock::now());
     around_.log.info("event=connected connection=fetch");
     const bool known = member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining);
-    if (!known)
+    if (!known) {
         reenter();
-    else
+    } else {
+        listen();
         member_.reconcile(*session_, around_.jobs.snapshot());
+    }
     deliver_first_ = around_.reports.accepted();
     schedule_.look_now();
 }
@@ -149,6 +153,8 @@ void fetcher::lost(const char* message) {
     const auto now = std::chrono::steady_clock::now();
     const auto pause = pause_.next(now);
     const bool was_connected = session_.has_value();
+    if (long_poll_.outstanding())
+        reconcile_at_ = long_poll_.forget();
     session_.reset();
     reconnect_at_ = now + pause;
     around_.log.log(was_connected ? spdlog::level::warn : spdlog::level::debug,
@@ -163,10 +169,13 @@ void fetcher::reenter() {
     for (auto* job : dropped)
         job->settle();
     around_.threads.cancel(cancellation::level::job);
-    if (phase_ == phase::working)
+    reconcile_at_.reset();
+    if (phase_ == phase::working) {
         member_.enter(*session_);
-    else
+        listen();
+    } else {
         member_.forget();
+    }
     schedule_.look_now();
 }
 
@@ -180,13 +189,25 @@ void fetcher::heartbeat() {
     sooner(member_.next_beat());
 }
 
-void fetcher::read_notifications() {
-    std::vector<std::string> queues;
-    session_->read_notifications(queues);
-    for (const auto& queue : queues) {
-        if (subscription_.takes(queue))
-            schedule_.look_now();
+// A call whose connection is lost may hand out jobs until its time is over.
+void fetcher::reconcile() {
+    if (!reconcile_at_)
+        return;
+    if (std::chrono::steady_clock::now() < *reconcile_at_)
+        return sooner(*reconcile_at_);
+    member_.reconcile(*session_, around_.jobs.snapshot());
+    reconcile_at_.reset();
+}
+
+bool fetcher::take_notifications() {
+    bool concerned = false;
+    for (const auto& queue : session_->notifications()) {
+        // A call on the worker's own channel names no queue, nor does one that is about any.
+        concerned = concerned || queue.empty() || subscription_.takes(queue);
     }
+    if (concerned)
+        schedule_.look_now();
+    return concerned;
 }
 
 bool fetcher::backlogged() const {
@@ -225,11 +246,47 @@ void fetcher::check_out(std::size_t room, const buffer::level& before) {
     const bool was_quiet = quiet(before);
     auto rows = protocol::checkout(*session_, member_.id(), static_cast<int>(room));
     const auto got = static_cast<std::size_t>(rows.rows());
-    schedule_.looked(std::chrono::steady_clock::now(), room, got);
-    if (got > 0)
-        around_.ahead.push(around_.jobs.add(std::make_unique<batch>(std::move(rows), member_.id())));
-    else if (was_quiet && options_.exit_when_empty)
+    took(std::move(rows), room);
+    if (got == 0 && was_quiet && options_.exit_when_empty)
         begin_drain("empty");
+}
+
+void fetcher::took(result rows, std::size_t asked) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto got = static_cast<std::size_t>(rows.rows());
+    schedule_.looked(now, asked, got);
+    if (options_.wait == wait_mode::call)
+        schedule_.next_due(now, std::nullopt); // the call sees to it
+    if (got == 0)
+        return;
+    progress_at_ = now;
+    around_.ahead.push(around_.jobs.add(std::make_unique<batch>(std::move(rows), member_.id())));
+}
+
+// When the last look found less than it asked for and a thread is idle, sleeps there rather than here, until
+// a job comes or something else is to be done.
+void fetcher::wait_in_server() {
+    if (options_.wait != wait_mode::call || !session_ || long_poll_.outstanding())
+        return;
+    const auto now = std::chrono::steady_clock::now();
+    if (schedule_.should_look(now) || backlogged() || wake_at_ <= now)
+        return;
+    const auto room = around_.ahead.room(static_cast<std::size_t>(options_.max_threads), 0);
+    if (room == 0)
+        return; // the buffer wakes us
+    long_poll_.begin(*session_, member_.id(), std::min(room, largest_checkout),
+                     std::chrono::duration_cast<std::chrono::microseconds>(*wake_at_ - now));
+}
+
+// Whatever a cancelled call has handed out is given back.
+void fetcher::read_answer() {
+    auto jobs = long_poll_.answer(*session_);
+    if (long_poll_.outstanding())
+        sooner(long_poll_.overdue_at());
+    else if (jobs)
+        took(std::move(*jobs), long_poll_.max_jobs());
+    else
+        member_.reconcile(*session_, around_.jobs.snapshot());
 }
 
 void fetcher::give_back_if_stalled(const buffer::level& level) {
@@ -257,6 +314,19 @@ void fetcher::release(const std::vector<job*>& unstarted) {
     }
     if (!unstarted.empty() && session_)
         protocol::release(*session_, member_.id(), jobs, false);
+}
+
+void fetcher::consider_end(steady_time now) {
+    const char* reason = stop_requested_ ? "stop" : exit_at_ && now >= *exit_at_ ? "exit_after" : nullptr;
+    if (!reason) {
+        if (exit_at_)
+            sooner(*exit_at_);
+    } else if (long_poll_.outstanding()) {
+        long_poll_.cancel(*session_);
+        sooner(long_poll_.overdue_at());
+    } else {
+        begin_drain(reason);
+    }
 }
 
 void fetcher::begin_drain(const char* reason) {

@@ -5,6 +5,7 @@
 #include "drain.hpp"
 #include "event.hpp"
 #include "fetch_schedule.hpp"
+#include "long_poll.hpp"
 #include "membership.hpp"
 #include "pause.hpp"
 #include "pool.hpp"
@@ -49,6 +50,8 @@ public:
 
     /// After run(): jobs were left running, because they did not end in time.
     bool abandoned() const noexcept { return abandoned_; }
+    /// After run(): the destructor has to wait for a server that does not answer.
+    bool cancelling() const noexcept { return long_poll_.cancelling(); }
     /// After run(): the worker's row could not be deleted; maintenance will.
     bool still_registered() const noexcept { return member_.id() != 0; }
 
@@ -59,20 +62,25 @@ private:
     void wait();
     void sooner(steady_time time);
 
-    void connect();
+    void listen();
     void reconnect();
     void lost(const char* message);
     void reenter();
     void heartbeat();
-    void read_notifications();
+    void reconcile();
+    bool take_notifications();
 
     void fetch();
     void check_out(std::size_t room, const buffer::level& before);
+    void took(result rows, std::size_t asked);
+    void wait_in_server();
+    void read_answer();
     bool backlogged() const;
     bool quiet(const buffer::level& level) const;
     void give_back_if_stalled(const buffer::level& level);
     void release(const std::vector<job*>& unstarted);
 
+    void consider_end(steady_time now);
     void begin_drain(const char* reason);
     void continue_drain();
     void end();
@@ -84,12 +92,14 @@ private:
     membership member_;
     fetch_schedule schedule_;
     prefetch prefetch_;
+    long_poll long_poll_;
     reconnect_pause pause_;
     drain drain_;
 
     std::optional<session> session_;
     steady_time reconnect_at_{};
     std::uint64_t deliver_first_ = 0; // reports that must be delivered before anything is fetched
+    std::optional<steady_time> reconcile_at_;
     phase phase_ = phase::working;
     std::optional<steady_time> exit_at_;
     std::optional<steady_time> wake_at_;

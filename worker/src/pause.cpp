@@ -5,7 +5,7 @@
 namespace haul::core {
 
 namespace {
-constexpr std::chrono::minutes healthy{1};
+constexpr std::chrono::seconds healthy{1};
 }
 
 std::chrono::milliseconds reconnect_pause::next(steady_time now) {

@@ -16,7 +16,7 @@ public:
 
     /// The pause before the next attempt.
     std::chrono::milliseconds next(steady_time now);
-    /// An attempt has succeeded. Pauses begin at their shortest again when that lasts for a minute.
+    /// An attempt has succeeded. Pauses begin at their shortest again when that lasts for a second.
     void succeeded(steady_time now) noexcept { connected_ = now; }
 
     static constexpr std::chrono::milliseconds first{100};

@@ -22,12 +22,32 @@ std::int64_t register_worker(session& db, const std::string& name, const std::st
     return read_int64(db.query(call, parameters{}.add_text(name).add_jsonb(options))(0, 0));
 }
 
+// The commit need not wait for the disk: a claim that is lost in a crash leaves a job that is ready again. It
+// is said with each call because a session may be one of a pooler's, where nothing may stay behind.
 result checkout(session& db, std::int64_t worker, int max_jobs) {
     static constexpr statement call{
         "haul_checkout",
         "SELECT id, claim, queue, kind, args, priority, attempt, max_attempts, run_at, enqueued_at,"
-        " timeout, on_timeout, interrupted_at, last_error, confirm_start FROM haul.checkout($1, $2)"};
+        " timeout, on_timeout, interrupted_at, last_error, confirm_start"
+        " FROM pg_catalog.set_config('synchronous_commit', 'off', true), haul.checkout($1, $2)"};
     return db.query(call, parameters{}.add_int64(worker).add_int32(max_jobs));
+}
+
+void begin_checkout_wait(session& db, std::int64_t worker, int max_jobs, std::chrono::microseconds wait) {
+    static constexpr statement call{"haul_checkout_wait", "CALL haul.checkout_wait($1, $2, $3)"};
+    db.send(call, parameters{}.add_int64(worker).add_int32(max_jobs).add_interval(wait));
+}
+
+// A procedure returns no rows but one value, a JSON array. The server knows best how to read it.
+result checked_out(session& db, const result& answer) {
+    static constexpr statement call{
+        "haul_checked_out",
+        "SELECT * FROM jsonb_to_recordset($1) AS jobs(id bigint, claim integer, queue text, kind text, args "
+        "jsonb,"
+        " priority smallint, attempt integer, max_attempts integer, run_at timestamptz,"
+        " enqueued_at timestamptz, timeout interval, on_timeout text, interrupted_at timestamptz,"
+        " last_error text, confirm_start boolean)"};
+    return db.query(call, parameters{}.add_jsonb(read_jsonb(answer(0, 0))));
 }
 
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining) {

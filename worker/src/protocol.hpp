@@ -33,6 +33,10 @@ enum : int {
 
 std::int64_t register_worker(session& db, const std::string& name, const std::string& options);
 result checkout(session& db, std::int64_t worker, int max_jobs);
+/// Starts haul.checkout_wait(); session::answer() gives its answer.
+void begin_checkout_wait(session& db, std::int64_t worker, int max_jobs, std::chrono::microseconds wait);
+/// The jobs of that answer, in the columns of checkout().
+result checked_out(session& db, const result& answer);
 /// Returns false when the worker is not registered any more.
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining);
 /// What maintenance did, as JSON.

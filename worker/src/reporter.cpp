@@ -13,7 +13,7 @@ namespace haul::core {
 
 namespace {
 
-constexpr std::size_t largest_call = 1000;
+constexpr std::size_t largest_call = 5000;
 
 // A batch of this size means load: then it pays to wait a moment for more.
 constexpr std::size_t load = 64;
@@ -131,7 +131,9 @@ void reporter::run() noexcept {
         while (wait_for_work()) {
             take(current);
             last_batch_ = current.reports.size();
-            std::stable_sort(current.reports.begin(), current.reports.end(), report_order);
+            // Mostly all have ended in the same way.
+            if (!std::is_sorted(current.reports.begin(), current.reports.end(), report_order))
+                std::stable_sort(current.reports.begin(), current.reports.end(), report_order);
             for (;;) {
                 try {
                     if (!session_) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <poll.h>
+#include <utility>
 
 namespace haul::core {
 
@@ -133,8 +134,7 @@ void session::connect(const std::string& dsn) {
 }
 
 void session::wait(short wanted, std::optional<steady_time> until) {
-    wait_for(socket(), wanted, interrupt_, until);
-    if (interrupt_.is_set())
+    if (!wait_for(socket(), wanted, interrupt_, until) && interrupt_.is_set())
         throw interrupted_error{"interrupted while waiting for the database"};
 }
 
@@ -148,34 +148,41 @@ void session::fail(const PGresult* raw) {
     throw_error(text, state);
 }
 
-PGresult* session::next_result() {
-    for (;;) {
-        const int left = PQflush(connection_.get());
-        if (left < 0)
-            fail(nullptr);
-        if (left == 0 && !PQisBusy(connection_.get()))
-            return PQgetResult(connection_.get());
-        wait(static_cast<short>(left > 0 ? POLLIN | POLLOUT : POLLIN));
-        if (!PQconsumeInput(connection_.get()))
-            fail(nullptr);
+// Takes what has been read. Rows arrive before the transaction commits: only when nothing more comes is the
+// statement done, and the answer true.
+bool session::collect() {
+    while (!PQisBusy(connection_.get())) {
+        PGresult* raw = PQgetResult(connection_.get());
+        if (!raw)
+            return true;
+        const auto status = PQresultStatus(raw);
+        (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ? rows_ : refusal_) = result{raw};
     }
+    return false;
 }
 
-// Rows arrive before the transaction commits: only when nothing more comes is the statement done.
-result session::finish(int sent) {
-    if (!sent)
-        fail(nullptr);
-    result rows{nullptr};
-    result refusal{nullptr};
-    while (PGresult* raw = next_result()) {
-        const auto status = PQresultStatus(raw);
-        (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ? rows : refusal) = result{raw};
-    }
+result session::collected() {
+    const result refusal = std::exchange(refusal_, result{nullptr});
+    result rows = std::exchange(rows_, result{nullptr});
     if (refusal.raw())
         fail(refusal.raw());
     if (!rows.raw())
         fail(nullptr);
     return rows;
+}
+
+result session::finish(int sent) {
+    if (!sent)
+        fail(nullptr);
+    for (;;) {
+        const int left = PQflush(connection_.get());
+        if (left < 0)
+            fail(nullptr);
+        if (left == 0 && collect())
+            return collected();
+        wait(static_cast<short>(left > 0 ? POLLIN | POLLOUT : POLLIN));
+        read();
+    }
 }
 
 void session::prepare(const statement& what, const parameters& values) {
@@ -186,29 +193,59 @@ void session::prepare(const statement& what, const parameters& values) {
     prepared_.insert(what.name);
 }
 
+int session::send_whole(const statement& what, const parameters& values) {
+    return PQsendQueryParams(connection_.get(), what.sql, static_cast<int>(values.types_.size()),
+                             values.types_.data(), values.values_.data(), values.lengths_.data(),
+                             values.formats_.data(), 1);
+}
+
 result session::query(const statement& what, const parameters& values) {
-    const auto count = static_cast<int>(values.types_.size());
     if (!prepare_)
-        return finish(PQsendQueryParams(connection_.get(), what.sql, count, values.types_.data(),
-                                        values.values_.data(), values.lengths_.data(), values.formats_.data(),
-                                        1));
+        return finish(send_whole(what, values));
     prepare(what, values);
-    return finish(PQsendQueryPrepared(connection_.get(), what.name, count, values.values_.data(),
-                                      values.lengths_.data(), values.formats_.data(), 1));
+    return finish(PQsendQueryPrepared(connection_.get(), what.name, static_cast<int>(values.types_.size()),
+                                      values.values_.data(), values.lengths_.data(), values.formats_.data(),
+                                      1));
 }
 
-void session::execute(const char* sql) {
-    finish(PQsendQuery(connection_.get(), sql));
+void session::send(const statement& what, const parameters& values) {
+    if (!send_whole(what, values))
+        fail(nullptr);
+    int left = 0;
+    while ((left = PQflush(connection_.get())) > 0)
+        wait(POLLOUT);
+    if (left < 0)
+        fail(nullptr);
 }
 
-void session::read_notifications(std::vector<std::string>& payloads) {
+std::optional<result> session::answer() {
+    read();
+    if (!collect())
+        return std::nullopt;
+    return collected();
+}
+
+std::unique_ptr<PGcancel, session::cancel_closer> session::cancel_handle() const {
+    return std::unique_ptr<PGcancel, cancel_closer>{PQgetCancel(connection_.get())};
+}
+
+void session::execute(const std::string& sql) {
+    finish(PQsendQuery(connection_.get(), sql.c_str()));
+}
+
+void session::read() {
     if (!PQconsumeInput(connection_.get()))
         fail(nullptr);
+}
+
+std::vector<std::string> session::notifications() {
+    std::vector<std::string> payloads;
     struct closer {
-        void operator()(PGnotify* notification) const noexcept { PQfreemem(notification); }
+        void operator()(PGnotify* raw) const noexcept { PQfreemem(raw); }
     };
-    while (const auto notification = std::unique_ptr<PGnotify, closer>{PQnotifies(connection_.get())})
-        payloads.emplace_back(notification->extra);
+    while (const auto raw = std::unique_ptr<PGnotify, closer>{PQnotifies(connection_.get())})
+        payloads.emplace_back(raw->extra);
+    return payloads;
 }
 
 } // namespace haul::core

@@ -8,6 +8,7 @@
 #include <deque>
 #include <libpq-fe.h>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -87,14 +88,27 @@ public:
     /// the statement took effect is unknown then), and other haul::errors as the server says.
     result query(const statement& what, const parameters& values = {});
 
+    /// Starts a statement, unprepared, and does not wait for it. Nothing else can be run until answer() has
+    /// returned its rows, or thrown, which it does when something has arrived on the socket.
+    void send(const statement& what, const parameters& values);
+    /// Its rows, once it is done. Never blocks; throws what query() throws.
+    std::optional<result> answer();
+
     /// Runs SQL without parameters, whose rows do not matter.
-    void execute(const char* sql);
+    void execute(const std::string& sql);
+
+    /// For PQcancel(), on any thread.
+    struct cancel_closer {
+        void operator()(PGcancel* handle) const noexcept { PQfreeCancel(handle); }
+    };
+    std::unique_ptr<PGcancel, cancel_closer> cancel_handle() const;
 
     int socket() const noexcept { return PQsocket(connection_.get()); }
 
-    /// Reads what has arrived, without blocking, and appends the payloads of notifications. Throws
-    /// connection_error when the connection is dead.
-    void read_notifications(std::vector<std::string>& payloads);
+    /// Reads what has arrived, without blocking. Throws connection_error when the connection is dead.
+    void read();
+    /// The payloads of notifications that have been read, by read() or by a statement, and not yet returned.
+    std::vector<std::string> notifications();
 
     /// Process id of the backend.
     int backend_pid() const noexcept { return PQbackendPID(connection_.get()); }
@@ -102,7 +116,9 @@ public:
 private:
     void connect(const std::string& dsn);
     void prepare(const statement& what, const parameters& values);
-    PGresult* next_result();
+    int send_whole(const statement& what, const parameters& values);
+    bool collect();
+    result collected();
     result finish(int sent);
     void wait(short wanted, std::optional<steady_time> until = {});
     [[noreturn]] void fail(const PGresult* raw);
@@ -114,6 +130,9 @@ private:
     bool prepare_;
     std::unique_ptr<PGconn, closer> connection_;
     std::set<std::string_view> prepared_;
+    // Of the statement that runs: what has come so far.
+    result rows_{nullptr};
+    result refusal_{nullptr};
 };
 
 } // namespace haul::core

@@ -39,6 +39,7 @@ subscription::subscription(const worker_options& options, std::vector<std::strin
         {"hostname", host_name()},
         {"pid", ::getpid()},
         {"confirm_start", true},
+        {"wake", options.wait == wait_mode::listen ? "worker" : "none"},
     };
     if (options.weighted)
         registration["order"] = "weighted";

@@ -90,8 +90,9 @@ public:
         }
     }
 
-    /// After the end: threads still run handlers, which only the end of the process can stop.
-    bool abandoned() const noexcept { return fetcher_.abandoned(); }
+    /// After the end: threads are left that only the end of the process can stop. Jobs that still run have
+    /// been given back, so nothing of them may take effect any more.
+    bool abandoned() const noexcept { return fetcher_.abandoned() || fetcher_.cancelling(); }
     /// After the end: whether the server was told of everything.
     bool told_everything() const noexcept {
         return reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered();
@@ -103,7 +104,8 @@ private:
     }
 
     session connect(const char* purpose) {
-        return session{options_.dsn, application_name(purpose), interrupt_, options_.enable_listener};
+        return session{options_.dsn, application_name(purpose), interrupt_,
+                       options_.wait == wait_mode::listen};
     }
 
     std::unique_ptr<executor> make_executor(const registry& handlers) {
@@ -214,11 +216,12 @@ int worker::run() {
             interrupt_at = std::chrono::steady_clock::now() + last_words;
         }
     }
-    // The jobs of these threads have been given back: nothing of them may take effect any more.
+    if (status == 0 && !running.told_everything())
+        status = 1;
     if (running.abandoned())
         ::_exit(status);
     running.join();
-    return status != 0 || running.told_everything() ? status : 1;
+    return status;
 }
 
 } // namespace haul

@@ -16,6 +16,13 @@ struct queue_choice {
     double weight = 1;
 };
 
+/// How an idle worker learns of new jobs.
+enum class wait_mode {
+    listen, ///< LISTEN: the server notifies it. Needs a session of its own
+    call,   ///< it waits in haul.checkout_wait(). Works through a pooler in transaction mode
+    poll,   ///< it looks at every polling interval, and when a job that it knows of is due
+};
+
 /// What a draining worker does about jobs that still run.
 struct termination {
     enum class mode {
@@ -51,8 +58,8 @@ struct worker_options {
     int min_threads = 1;                                 ///< threads kept when idle
     int max_threads = 10;                                ///< jobs run at a time, at most
     std::chrono::milliseconds max_thread_idletime = 60s; ///< an idle thread above min_threads ends after this
-    bool enable_listener = true; ///< LISTEN for new jobs; without it only polling finds them
-    std::chrono::milliseconds polling_interval = 60s; ///< how often an idle worker looks anyway
+    wait_mode wait = wait_mode::listen;                  ///< how an idle worker learns of new jobs
+    std::chrono::milliseconds polling_interval = 60s;    ///< how often an idle worker looks anyway
     double polling_jitter = 0.1; ///< fraction by which each poll varies: 0.1 of 60 s is 57 to 63 s
     std::chrono::milliseconds heartbeat_interval = 10s; ///< how often the worker says that it lives
     bool set_db_connection_name = true; ///< application_name "haul worker NAME …" on each connection
