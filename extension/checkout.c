@@ -47,7 +47,6 @@ typedef struct Checkout
 	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
 	int64 *ids; /* of the jobs claimed */
 	int njobs;
-	bool saw_others; /* jobs that are due, but not for this worker */
 	ReturnSetInfo *result;
 } Checkout;
 
@@ -236,7 +235,6 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 
 	if (is_for_others(job, checkout->worker, &why))
 	{
-		checkout->saw_others = true;
 		lane_scan_passed(scan, key, why);
 		return;
 	}
@@ -318,9 +316,9 @@ look(Checkout *checkout)
 	call_close(checkout->call);
 }
 
-/* Whether the lane has a due job that is ready, for whomever. */
+/* Whether the lane has a due job that is ready, for whomever, at the key or above. */
 static bool
-has_ready_job(Call *call, const LaneTag *tag)
+has_ready_job(Call *call, const LaneTag *tag, LaneKey from)
 {
 	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
 	TupleTableSlot *job;
@@ -328,30 +326,30 @@ has_ready_job(Call *call, const LaneTag *tag)
 	bool found = false;
 
 	lane_scan_begin(&scan, call->generation, 0, 0);
-	job_store_begin_lane(call->store, queue, tag->priority, scan.from, call->now);
+	job_store_begin_lane(call->store, queue, tag->priority, lane_key_max(from, scan.from),
+						 call->now);
 	while (!found && (job = job_store_next(call->store)) != NULL)
 		found = job_says(job, JOB_STATE, "ready");
 	job_store_end_scan(call->store);
 	return found;
 }
 
-/* Whether other workers must be woken in the place of this one: what woke it may be a job that it
- * may not take, or that it did not come to. */
+/* Whether another worker must be woken in the place of this one, which has looked: what it was woken
+ * for may be a job that it may not take, or that it did not come to. */
 static bool
-others_needed(Checkout *checkout)
+others_needed(void)
 {
 	LaneTag event;
+	LaneKey from;
 	Call *call;
 	bool needed;
 
-	if (!waiter_was_woken(&event))
+	if (!waiter_was_woken(&event, &from) || !waiter_any())
 		return false;
-	if (checkout->saw_others || event.length == 0)
+	if (event.length == 0)
 		return true;
-	if (checkout->njobs < checkout->max_jobs)
-		return false;
 	call = call_open("haul.checkout()");
-	needed = has_ready_job(call, &event);
+	needed = has_ready_job(call, &event, from);
 	call_close(call);
 	return needed;
 }
@@ -399,7 +397,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 	waiter_enter(checkout.worker);
 	events = waiter_events();
 	look(&checkout);
-	waiter_looked(checkout.njobs > 0, others_needed(&checkout));
+	waiter_looked(checkout.njobs > 0, others_needed());
 	if (checkout.njobs < checkout.max_jobs)
 		wait_for_more(&checkout, events);
 	return (Datum) 0;

@@ -28,10 +28,12 @@
 #include "compat.h"
 #include "arguments.h"
 #include "checkout.h"
+#include "database.h"
 #include "shmem.h"
 #include "waiter.h"
 
-#define POLL_INTERVAL (USECS_PER_SEC / 2) /* where nobody wakes us */
+#define POLL_INTERVAL (USECS_PER_SEC / 2)  /* where nobody sees to it that we are woken */
+#define CHECK_INTERVAL (10 * USECS_PER_SEC) /* elsewhere, should that change */
 
 /* The call: portals' memory outlives the transactions in between. */
 typedef struct Poll
@@ -41,9 +43,9 @@ typedef struct Poll
 	TimestampTz until;
 } Poll;
 
-/* What haul.checkout returns, as JSON; NULL if nothing. *due is when more falls due. */
+/* What haul.checkout returns, as JSON; NULL if nothing. */
 static Jsonb *
-look(const Poll *poll, MemoryContext context, TimestampTz *due)
+look(const Poll *poll, MemoryContext context)
 {
 	Oid types[] = {INT8OID, INT4OID};
 	Datum values[] = {Int64GetDatum(poll->worker), Int32GetDatum(poll->max_jobs)};
@@ -55,6 +57,8 @@ look(const Poll *poll, MemoryContext context, TimestampTz *due)
 	/* what the session has set must not change how times and durations read */
 	(void) set_config_option("intervalstyle", "iso_8601", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("timezone", "UTC", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
 	checkout_waits_by_latch = true;
 	PG_TRY();
 	{
@@ -77,17 +81,35 @@ look(const Poll *poll, MemoryContext context, TimestampTz *due)
 		MemoryContextSwitchTo(caller);
 	}
 	AtEOXact_GUC(true, settings);
-	if (jobs != NULL)
-		return jobs;
+	return jobs;
+}
 
-	*due = DT_NOEND;
-	if (SPI_execute_with_args("SELECT pg_catalog.clock_timestamp() + haul.next_due($1)", 1, types,
-							  values, NULL, true, 0) != SPI_OK_SELECT)
+/* When to look again at the latest. A background worker that serves the database sees to it that we
+ * are woken for jobs that come and jobs that fall due. */
+static TimestampTz
+look_again_at(const Poll *poll)
+{
+	Oid type = INT8OID;
+	Datum worker = Int64GetDatum(poll->worker);
+	TimestampTz again = GetCurrentTimestamp();
+	bool isnull;
+	Datum due;
+
+	if (database_is_served())
+		return Min(poll->until, again + CHECK_INTERVAL);
+	again = Min(poll->until, again + POLL_INTERVAL);
+	if (SPI_execute_with_args("SELECT pg_catalog.clock_timestamp() + haul.next_due($1)", 1, &type,
+							  &worker, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the next due time");
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-		*due = DatumGetTimestampTz(value);
-	return NULL;
+	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? again : Min(again, DatumGetTimestampTz(due));
+}
+
+static void
+client_is_gone(void)
+{
+	ClientConnectionLost = true;
+	InterruptPending = true;
 }
 
 /* Waits for the latch, or for the client to go away. */
@@ -116,11 +138,7 @@ wait_a_while(long milliseconds)
 	if (event.events & WL_POSTMASTER_DEATH)
 		proc_exit(1);
 	if (event.events & WL_SOCKET_CLOSED)
-	{
-		/* nobody would get the jobs */
-		ClientConnectionLost = true;
-		InterruptPending = true;
-	}
+		client_is_gone();
 	if (event.events & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -141,8 +159,10 @@ sleep_until(TimestampTz time)
 			break;
 		wait_a_while(TimestampDifferenceMilliseconds(now, end));
 	}
-	/* if the client went away as well, that comes second */
-	wait_a_while(0);
+	/* nobody would get the jobs; may reset the latch, but now we look anyway */
+	if (FeBeWaitSet != NULL && WaitEventSetCanReportClosed() && !pq_check_connection())
+		client_is_gone();
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* A claim that is lost in a crash is a job that is ready again: its commit need not be flushed. */
@@ -158,19 +178,16 @@ poll_until_found(const Poll *poll)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb *volatile jobs = NULL;
-	TimestampTz due;
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	PG_TRY();
 	{
-		while ((jobs = look(poll, context, &due)) == NULL && GetCurrentTimestamp() < poll->until)
+		while ((jobs = look(poll, context)) == NULL && GetCurrentTimestamp() < poll->until)
 		{
-			TimestampTz poll_at = GetCurrentTimestamp() + POLL_INTERVAL;
+			TimestampTz again = look_again_at(poll);
 
-			if (!haul_is_preloaded())
-				due = Min(due, poll_at);
 			SPI_commit();
-			sleep_until(Min(due, poll->until));
+			sleep_until(again);
 		}
 		commit_without_flush();
 	}

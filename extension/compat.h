@@ -113,10 +113,11 @@ haul_wait_event(uint32 *event, const char *name)
 
 /*
  * libpq/libpq.h cannot be included: on a server built with GSSAPI it needs the headers of that. The
- * set of what a backend waits for when it waits for its client:
+ * set of what a backend waits for when it waits for its client, and whether that is still there:
  */
 extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
 #define FeBeWaitSetSocketPos 0
+extern bool pq_check_connection(void);
 
 /* 16: an index that only summarizes does not stand in the way of a HOT update; here it does. */
 static inline Bitmapset *

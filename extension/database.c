@@ -268,15 +268,17 @@ database_select(Oid database)
 		{
 			memset(slot, 0, sizeof(Database));
 			slot->state = DATABASE_UNKNOWN;
-			slot->wanted = true;
 			slot->ended = true;
 			slot->due_at = DT_NOEND;
 			slot->expiry_at = DT_NOEND;
 			slot->oid = database;
 		}
 	}
-	if (slot != NULL)
+	if (slot != NULL && !slot->listed)
+	{
 		slot->listed = true;
+		slot->wanted = true;
+	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 	return slot != NULL;
 }
@@ -487,7 +489,7 @@ database_worker_ends(Oid database, TimestampTz not_before)
 	slot = find(database);
 	if (slot != NULL)
 	{
-		ends = !slot->wanted;
+		ends = !slot->wanted || !slot->listed;
 		if (ends)
 		{
 			slot->ended = true;

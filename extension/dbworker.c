@@ -144,7 +144,7 @@ promote(const LaneTag *tag)
 
 	job_store_close(store);
 	if (due > 0)
-		(void) waiter_wake(tag, due);
+		(void) waiter_wake(tag, LANE_LOWEST, due);
 	if (!TIMESTAMP_IS_NOEND(next) && lane_due_at(tag, next) == LANE_DUE_LOST)
 		(void) database_due_at(database, next);
 }
@@ -208,7 +208,7 @@ wake_after_hold(const LaneTag *tag)
 {
 	LaneTag any = {.database = database};
 
-	(void) waiter_wake(tag != NULL ? tag : &any, waiter_count(database));
+	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, waiter_count(database));
 }
 
 static TimestampTz
@@ -348,7 +348,9 @@ work_until_idle(void)
 		{
 			/* what enqueuers left to us before they knew */
 			(void) send_notices();
-			return;
+			if (database_worker_ends(database, 0))
+				return;
+			continue;
 		}
 		if (!database_is_served() && !open_database())
 			return;

@@ -131,7 +131,7 @@ apply(void)
 			plan(note);
 		/* those who LISTEN without ever having checked out hear of what nobody else was woken for
 		 */
-		if (note->ready > 0 && waiter_wake(&note->key.tag, note->ready) == 0 &&
+		if (note->ready > 0 && waiter_wake(&note->key.tag, note->lowest, note->ready) == 0 &&
 			lane_cry(&note->key.tag))
 			database_wake_worker(MyDatabaseId);
 	}
@@ -145,7 +145,7 @@ static void
 wake_for_claims(const Note *note)
 {
 	if (note->claimed > 0 && note->subtransaction != InvalidSubTransactionId)
-		(void) waiter_wake(&note->key.tag, note->claimed);
+		(void) waiter_wake(&note->key.tag, LANE_LOWEST, note->claimed);
 }
 
 /* COMMIT PREPARED runs no callback of ours: what it makes ready is held, and the

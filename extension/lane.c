@@ -258,7 +258,10 @@ lane_forget(Oid database, Oid but_of)
 uint64
 lane_generation(void)
 {
-	return haul_is_preloaded() ? pg_atomic_read_u64(&lanes->generation) : 0;
+	uint64 generation = haul_is_preloaded() ? pg_atomic_read_u64(&lanes->generation) : 0;
+
+	pg_read_barrier();
+	return generation;
 }
 
 static View *
@@ -534,13 +537,11 @@ lift(Oid database, Hold *lifted, int max)
 	return count;
 }
 
-/* The hold of the transaction, or a free one; NULL when there is none. The exclusive lock is held.
- */
+/* The hold of the transaction, or a free one; NULL when there is none. *lifted is one that had to be
+ * lifted for that. The exclusive lock is held. */
 static Hold *
-hold_for(TransactionId xid)
+hold_for(TransactionId xid, Hold *lifted)
 {
-	Hold gone;
-
 	for (int i = 0; i < max_holds(); i++)
 		if (TransactionIdEquals(lanes->holds[i].xid, xid))
 			return &lanes->holds[i];
@@ -549,7 +550,7 @@ hold_for(TransactionId xid)
 		for (int i = 0; i < max_holds(); i++)
 			if (!TransactionIdIsValid(lanes->holds[i].xid))
 				return &lanes->holds[i];
-		if (lift(InvalidOid, &gone, 1) == 0)
+		if (lift(InvalidOid, lifted, 1) == 0)
 			break;
 	}
 	return NULL;
@@ -558,10 +559,11 @@ hold_for(TransactionId xid)
 void
 lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count)
 {
+	Hold lifted = {.xid = InvalidTransactionId};
 	Hold *hold;
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
-	hold = hold_for(xid);
+	hold = hold_for(xid, &lifted);
 	if (hold != NULL && !TransactionIdIsValid(hold->xid))
 	{
 		hold->xid = xid;
@@ -576,6 +578,12 @@ lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count
 		lower_held(hold);
 	}
 	release_lock();
+	if (TransactionIdIsValid(lifted.xid))
+	{
+		/* its jobs are ready, and nobody has been woken for them */
+		(void) database_due_at(lifted.database, GetCurrentTimestamp());
+		database_wake_worker(lifted.database);
+	}
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many transactions that enqueued jobs are prepared"),

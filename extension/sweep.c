@@ -81,7 +81,7 @@ is_settled(TupleTableSlot *job, LaneKey key)
 	}
 	sweep.found = true;
 	lane_lower(&sweep.tag, key);
-	(void) waiter_wake(&sweep.tag, 1);
+	(void) waiter_wake(&sweep.tag, LANE_LOWEST, 1);
 	return true;
 }
 

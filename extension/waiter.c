@@ -33,10 +33,9 @@
 #define FIRST_REMINDER USECS_PER_SEC
 #define LONGEST_REMINDER (32 * USECS_PER_SEC)
 
-/* Which events concern a session. */
+/* Which events may concern a session. */
 typedef struct Match
 {
-	bool exact; /* false: there may be events that match and do not concern it */
 	bool all_queues;
 	int min_priority;
 	int max_priority;
@@ -70,7 +69,8 @@ typedef struct Session
 	int pause;		/* of the next rest, microseconds; 0: it found something the last time */
 	bool passed_on; /* somebody else has been woken instead */
 	bool notify;	/* a NOTIFY is to be sent */
-	LaneTag event;	/* what it was woken for */
+	LaneTag event;	/* what it was woken for: jobs of this lane */
+	LaneKey from;	/* that do not lie below this */
 } Session;
 
 /* A worker whose last session ended. */
@@ -139,10 +139,7 @@ hash(const char *bytes, int length)
 static void
 make_match(Match *match, const Worker *worker)
 {
-	match->exact = worker->exclude.count == 0;
 	match->all_queues = worker->all_queues || worker->queues.count > MATCH_QUEUES;
-	if (match->all_queues && !worker->all_queues)
-		match->exact = false;
 	match->min_priority = worker->min_priority;
 	match->max_priority = worker->max_priority;
 	match->prefix_length = 0;
@@ -192,7 +189,7 @@ stop_waiting(Session *session)
 }
 
 static void
-wake(Session *session, const LaneTag *event, uint64 sequence, TimestampTz now)
+wake(Session *session, const LaneTag *event, LaneKey from, uint64 sequence, TimestampTz now)
 {
 	stop_waiting(session);
 	session->state = SESSION_WOKEN;
@@ -201,6 +198,7 @@ wake(Session *session, const LaneTag *event, uint64 sequence, TimestampTz now)
 	session->overdue_at = now + FIRST_REMINDER;
 	session->passed_on = false;
 	session->event = *event;
+	session->from = from;
 	if (session->by_latch)
 		SetLatch(&ProcGlobal->allProcs[session - waiters->sessions].procLatch);
 	else
@@ -210,7 +208,7 @@ wake(Session *session, const LaneTag *event, uint64 sequence, TimestampTz now)
 /* Wakes at most so many sessions that have been waiting since before the event, rather not those
  * that rest. Returns how many; *notify is whether one of them is to be notified. */
 static int
-wake_matching(const LaneTag *event, uint64 sequence, int64 count, bool *notify)
+wake_matching(const LaneTag *event, LaneKey from, uint64 sequence, int64 count, bool *notify)
 {
 	int woken = 0;
 	TimestampTz now = GetCurrentTimestamp();
@@ -229,7 +227,7 @@ wake_matching(const LaneTag *event, uint64 sequence, int64 count, bool *notify)
 			if (session->database != event->database || session->waiting_since > sequence ||
 				(session->rests_until > now) != resting || !matches(&session->match, event))
 				continue;
-			wake(session, event, sequence, now);
+			wake(session, event, from, sequence, now);
 			*notify |= session->notify;
 			woken++;
 		}
@@ -247,7 +245,7 @@ pass_on(Session *session)
 	if (session->state != SESSION_WOKEN || session->passed_on)
 		return false;
 	session->passed_on = true;
-	(void) wake_matching(&session->event, session->woken, 1, &notify);
+	(void) wake_matching(&session->event, session->from, session->woken, 1, &notify);
 	return notify;
 }
 
@@ -256,7 +254,10 @@ pass_on(Session *session)
 uint64
 waiter_events(void)
 {
-	return haul_is_preloaded() ? pg_atomic_read_u64(&waiters->events) : 0;
+	uint64 events = haul_is_preloaded() ? pg_atomic_read_u64(&waiters->events) : 0;
+
+	pg_read_barrier();
+	return events;
 }
 
 /* The lock is held. */
@@ -419,7 +420,7 @@ waiter_wake_myself(void)
 	lock();
 	if (mine()->state == SESSION_WAITING)
 	{
-		wake(mine(), &any, ++waiters->sequence, GetCurrentTimestamp());
+		wake(mine(), &any, LANE_LOWEST, ++waiters->sequence, GetCurrentTimestamp());
 		mine()->passed_on = true; /* nobody else is needed */
 		notify = mine()->notify;
 	}
@@ -429,7 +430,7 @@ waiter_wake_myself(void)
 }
 
 bool
-waiter_was_woken(LaneTag *event)
+waiter_was_woken(LaneTag *event, LaneKey *from)
 {
 	bool woken = false;
 
@@ -439,6 +440,7 @@ waiter_was_woken(LaneTag *event)
 	if (mine()->state == SESSION_WOKEN && !mine()->passed_on)
 	{
 		*event = mine()->event;
+		*from = mine()->from;
 		woken = true;
 	}
 	unlock();
@@ -455,7 +457,7 @@ waiter_looked(bool found, bool others_needed)
 		return;
 	session = mine();
 	lock();
-	if (others_needed || !session->match.exact)
+	if (others_needed)
 		notify = pass_on(session);
 	stop_waiting(session);
 	if (found)
@@ -491,7 +493,7 @@ waiter_any(void)
 }
 
 int
-waiter_wake(const LaneTag *tag, int64 jobs)
+waiter_wake(const LaneTag *tag, LaneKey from, int64 jobs)
 {
 	bool notify;
 	int woken;
@@ -500,7 +502,7 @@ waiter_wake(const LaneTag *tag, int64 jobs)
 	if (!waiter_any())
 		return 0;
 	lock();
-	woken = wake_matching(tag, ++waiters->sequence, jobs, &notify);
+	woken = wake_matching(tag, from, ++waiters->sequence, jobs, &notify);
 	unlock();
 	if (notify)
 		database_wake_worker(tag->database);
@@ -523,10 +525,10 @@ waiter_worker_gone(int64 worker)
 		if (session->worker != worker || session->database != MyDatabaseId)
 			continue;
 		notify |= pass_on(session);
-		/* one that waits in haul.checkout_wait is woken to learn of it */
-		if (session->state == SESSION_WAITING && session->by_latch)
-			SetLatch(&ProcGlobal->allProcs[i].procLatch);
 		stop_waiting(session);
+		/* one that waited in haul.checkout_wait learns of it */
+		if (session->by_latch)
+			SetLatch(&ProcGlobal->allProcs[i].procLatch);
 		session->worker = 0;
 	}
 	unlock();

@@ -7,9 +7,9 @@
  *   as waiting, and looks again if there were events since.
  * - Whoever made jobs claimable counts an event once they are visible, then wakes as
  *   many waiting sessions as there are jobs, those that wait longest first.
- * - A session that was woken and saw jobs it may not take passes the call on, to
- *   those that have been waiting since before the event. So does the background
- *   worker for a session that does not come.
+ * - A session that was woken, has looked, and still sees a job of those it was woken
+ *   for passes the call on, to those that have been waiting since before the event.
+ *   So does the background worker for a session that does not come.
  *
  * test/model checks this. Sessions are also how the death of a worker shows: see
  * waiter_take_departed().
@@ -45,12 +45,11 @@ extern void waiter_leave(void);
 /* The session waits, but something came while it looked: treats it as woken. */
 extern void waiter_wake_myself(void);
 
-/* Whether the session has been woken and has not looked yet, and for which lane (an empty queue:
- * any). */
-extern bool waiter_was_woken(LaneTag *event);
+/* Whether the session has been woken and nobody in its place, and for what: jobs of the lane (an empty
+ * queue: of any) that do not lie below the key. */
+extern bool waiter_was_woken(LaneTag *event, LaneKey *from);
 
-/* The look is over. A session that was woken passes the call on if others are needed: it saw jobs
- * that it may not take, or left some. */
+/* The look is over. A session that was woken passes the call on if others are needed. */
 extern void waiter_looked(bool found, bool others_needed);
 
 /* The session, woken, had better not look before: it has found nothing lately. */
@@ -61,8 +60,9 @@ extern bool waiter_is_waiting(void);
 
 /* ---- at the end of a transaction; these raise no errors ---- */
 
-/* So many jobs of the lane may be claimed now. Returns how many sessions are woken for them. */
-extern int waiter_wake(const LaneTag *tag, int64 jobs);
+/* So many jobs of the lane, none of which lies below the key, may be claimed now. Returns how many
+ * sessions are woken for them. */
+extern int waiter_wake(const LaneTag *tag, LaneKey from, int64 jobs);
 /* Whether anybody waits at all. */
 extern bool waiter_any(void);
 /* The worker has no row any more. */

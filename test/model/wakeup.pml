@@ -16,20 +16,19 @@
 #define ONE_PER_JOB 6             /* an event wakes no more sessions than there are jobs */
 #define ROLLED_BACK_IS_SILENT 7   /* an insert that is rolled back wakes nobody */
 #define CLAIMS_WAKE 8             /* claims that are rolled back are an event */
-#define PASSED_ON_FOR_OTHERS 9    /* a woken session that saw jobs for others passes the call on */
-#define PASSED_ON_WHEN_FULL 10    /* so does one without room for all that is ready in the lane of the event */
-#define PASSED_ON_WHEN_LEAVING 11 /* and one that was woken while its second look filled its room */
-#define PASSED_ON_AT_END 12       /* and one that ends */
-#define PASSED_ON_WHEN_OVERDUE 13 /* for one that does not come, the background worker does it */
-#define PASSED_TO_OLDER 14        /* the call goes to a session that waits since before the event */
-#define WOKEN_UNTIL_LOOKED 15     /* the duty to pass it on ends with the look, not when that begins */
-#define WAITS_WITH_ROOM 16        /* a session waits as long as it has room */
-#define UNSERVED_NOTIFY 17        /* where no background worker serves the database, enqueuers notify all */
-#define NOTICE_UNTIL_SENT 18      /* a notice is due until its NOTIFY has been committed */
-#define NOTICE_OF_A_CALL 19       /* and if the session has been woken anew meanwhile, for longer */
-#define ASKED_BEFORE_WORK 20      /* the background worker forgets that it was asked for before it looks for work */
-#define FAILED_IS_STARTED 21      /* one that failed is started again, asked for or not */
-#define ENDED_LOOKS_BACK 22       /* one that ended asks for another if somebody began to wait meanwhile */
+#define PASSED_ON_IF_LEFT 9       /* a woken session passes the call on if what it was for is left after its look */
+#define PASSED_ON_WHEN_LEAVING 10 /* and one that was woken while its second look filled its room */
+#define PASSED_ON_AT_END 11       /* and one that ends */
+#define PASSED_ON_WHEN_OVERDUE 12 /* for one that does not come, the background worker does it */
+#define PASSED_TO_OLDER 13        /* the call goes to a session that waits since before the event */
+#define WOKEN_UNTIL_LOOKED 14     /* the duty to pass it on ends with the look, not when that begins */
+#define WAITS_WITH_ROOM 15        /* a session waits as long as it has room */
+#define UNSERVED_NOTIFY 16        /* where no background worker serves the database, enqueuers notify all */
+#define NOTICE_UNTIL_SENT 17      /* a notice is due until its NOTIFY has been committed */
+#define NOTICE_OF_A_CALL 18       /* and if the session has been woken anew meanwhile, for longer */
+#define ASKED_BEFORE_WORK 19      /* the background worker forgets that it was asked for before it looks for work */
+#define FAILED_IS_STARTED 20      /* one that failed is started again, asked for or not */
+#define ENDED_LOOKS_BACK 21       /* one that ended asks for another if somebody began to wait meanwhile */
 
 #ifndef BROKEN
 #define BROKEN 0
@@ -158,7 +157,7 @@ inline look(me)
         d_step {
             if
             :: !(seen >> next & 1)
-            :: (seen >> next & 1) && !takes(me, next) -> saw_others = true
+            :: (seen >> next & 1) && !takes(me, next)
             :: (seen >> next & 1) && takes(me, next) ->
                 if
                 :: job[next].state == READY && job[next].claimed == 0 ->
@@ -178,7 +177,7 @@ proctype worker(byte me)
 {
     byte room = ROOM;
     byte noted, seen, next, found;
-    bool saw_others, needed, again;
+    bool needed, again;
     bool duty; /* stands for the state WOKEN when a rule is broken */
 
     if
@@ -202,13 +201,11 @@ checkout:
     :: deaths > 0 -> deaths--; goto ends
     :: deaths > 0 -> deaths--; goto fails
     fi;
-    needed = saw_others && rule(PASSED_ON_FOR_OTHERS) ||
-        found == room && rule(PASSED_ON_WHEN_FULL) &&
+    needed = rule(PASSED_ON_IF_LEFT) &&
         job[session[me].lane].state == READY && job[session[me].lane].claimed != me + 1;
     atomic {
         looked(me, needed);
         needed = false;
-        saw_others = false;
         seen = 0
     }
 
@@ -234,7 +231,7 @@ checkout:
     :: again && rule(LOOKS_AGAIN) && found > 0 -> atomic { wake_myself(me) }
     :: else
     fi;
-    d_step { noted = 0; again = false; saw_others = false; seen = 0; next = 0 }
+    d_step { noted = 0; again = false; seen = 0; next = 0 }
 
     if
     :: found == 0
