@@ -43,11 +43,28 @@ typedef struct Poll
 	TimestampTz until;
 } Poll;
 
+/* The plan of a checkout, made once in a session. */
+static SPIPlanPtr
+checkout_plan(void)
+{
+	static SPIPlanPtr kept = NULL;
+	Oid types[] = {INT8OID, INT4OID};
+	SPIPlanPtr plan;
+
+	if (kept != NULL)
+		return kept;
+	plan = SPI_prepare("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(j))"
+					   " FROM haul.checkout($1, $2) AS j",
+					   2, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare a checkout: %s", SPI_result_code_string(SPI_result));
+	return kept = plan;
+}
+
 /* What haul.checkout returns, as JSON; NULL if nothing. */
 static Jsonb *
 look(const Poll *poll, MemoryContext context)
 {
-	Oid types[] = {INT8OID, INT4OID};
 	Datum values[] = {Int64GetDatum(poll->worker), Int32GetDatum(poll->max_jobs)};
 	int settings = NewGUCNestLevel();
 	Jsonb *jobs = NULL;
@@ -62,9 +79,7 @@ look(const Poll *poll, MemoryContext context)
 	checkout_waits_by_latch = true;
 	PG_TRY();
 	{
-		if (SPI_execute_with_args("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(j))"
-								  " FROM haul.checkout($1, $2) AS j",
-								  2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		if (SPI_execute_plan(checkout_plan(), values, NULL, false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not check out");
 	}
 	PG_FINALLY();

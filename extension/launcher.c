@@ -223,11 +223,11 @@ start_worker(Started *entry, TimestampTz now)
 }
 
 /* Takes notice of the workers that have ended: there is room for those that were refused. Returns
- * whether one failed: its database may be gone. */
-static bool
+ * when to try again with those that failed; DT_NOEND if none did. */
+static TimestampTz
 reap_workers(TimestampTz now)
 {
-	bool failed = false;
+	TimestampTz retry_at = DT_NOEND;
 
 	for (int i = 0; i < nstarted; i++)
 	{
@@ -243,12 +243,9 @@ reap_workers(TimestampTz now)
 		if (database_worker_ended(entry->database))
 			entry->pause = FIRST_PAUSE;
 		else
-		{
-			(void) put_off(entry, now);
-			failed = true;
-		}
+			retry_at = sooner(retry_at, put_off(entry, now));
 	}
-	return failed;
+	return retry_at;
 }
 
 /* Starts the workers that are needed. Returns when to look again. */
@@ -307,6 +304,7 @@ haul_launcher_main(Datum arg)
 	{
 		TimestampTz now;
 		TimestampTz next;
+		TimestampTz retry_at;
 		bool urgent;
 
 		if (ConfigReloadPending)
@@ -315,12 +313,14 @@ haul_launcher_main(Datum arg)
 		now = GetCurrentTimestamp();
 		if (database_is_requested(&urgent))
 			list_at = urgent ? now : Min(list_at, listed_at + REQUEST_INTERVAL);
-		if (reap_workers(now) || now >= list_at)
+		retry_at = reap_workers(now);
+		if (!TIMESTAMP_IS_NOEND(retry_at) || now >= list_at)
 		{
 			database_requests_met();
 			list_databases();
 			listed_at = now;
-			list_at = now + LIST_INTERVAL;
+			/* what makes a worker fail is, most often, that its database is being dropped */
+			list_at = Min(now + LIST_INTERVAL, retry_at);
 		}
 		next = start_workers(now);
 		sleep_until(Min(next, list_at));
