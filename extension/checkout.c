@@ -244,6 +244,7 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 			/* since the snapshot: if it can be claimed, whoever changed it lowers the floor */
 			break;
 		case JOB_BUSY:
+			checkout_passed_locked = true;
 			lane_scan_passed(scan, key, LANE_BUSY);
 			break;
 		case JOB_LOCKED:
@@ -372,6 +373,7 @@ wait_for_more(Checkout *checkout, uint64 events)
 }
 
 bool checkout_waits_by_latch = false;
+bool checkout_passed_locked = false;
 
 PG_FUNCTION_INFO_V1(haul_checkout);
 
@@ -394,6 +396,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 	checkout.worker = worker_get(worker_id);
 	checkout.ids = palloc(checkout.max_jobs * sizeof(int64));
 
+	checkout_passed_locked = false;
 	waiter_enter(checkout.worker);
 	events = waiter_events();
 	look(&checkout);

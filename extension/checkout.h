@@ -10,4 +10,8 @@
  * woken by its latch, however its worker wants to be told otherwise. */
 extern bool checkout_waits_by_latch;
 
+/* Whether the last checkout passed over a job that somebody else had locked: when that ends, nobody
+ * may tell. */
+extern bool checkout_passed_locked;
+
 #endif

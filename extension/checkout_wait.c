@@ -2,9 +2,9 @@
  * checkout_wait.c: a checkout that waits on the server until there is work.
  *
  * A procedure, because a function would hold its snapshot while it waits, and with
- * it the horizon of the whole cluster. Between two looks there is no transaction
- * of which anybody would notice, so it also works through a pooler that hands out
- * connections for a transaction at a time.
+ * it the horizon of the whole cluster. Between two looks there is only a
+ * transaction without a snapshot, a lock or a number. So it also works through a
+ * pooler that hands out connections for a transaction at a time.
  */
 #include "postgres.h"
 
@@ -106,15 +106,19 @@ look_again_at(const Poll *poll)
 {
 	Oid type = INT8OID;
 	Datum worker = Int64GetDatum(poll->worker);
-	TimestampTz again = GetCurrentTimestamp();
+	bool served = database_is_served();
+	TimestampTz again = GetCurrentTimestamp() +
+						(served && !checkout_passed_locked ? CHECK_INTERVAL : POLL_INTERVAL);
 	bool isnull;
 	Datum due;
 
-	if (database_is_served())
-		return Min(poll->until, again + CHECK_INTERVAL);
-	again = Min(poll->until, again + POLL_INTERVAL);
-	if (SPI_execute_with_args("SELECT pg_catalog.clock_timestamp() + haul.next_due($1)", 1, &type,
-							  &worker, NULL, true, 0) != SPI_OK_SELECT)
+	again = Min(poll->until, again);
+	if (served)
+		return again;
+	/* one that is due already was passed over: no reason to hurry */
+	if (SPI_execute_with_args(
+			"SELECT pg_catalog.clock_timestamp() + nullif(haul.next_due($1), interval '0')", 1, &type,
+			&worker, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the next due time");
 	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return isnull ? again : Min(again, DatumGetTimestampTz(due));

@@ -13,6 +13,7 @@
 
 #include "compat.h"
 #include "database.h"
+#include "lane.h"
 #include "settings.h"
 #include "shmem.h"
 #include "waiter.h"
@@ -301,7 +302,10 @@ database_keep_only(const Oid *kept, int count)
 		if (slot->worker_pid != 0)
 			SetLatch(&slot->worker->procLatch); /* it ends, and the slot is freed the next time */
 		else
+		{
+			lane_forget(slot->oid, InvalidOid);
 			slot->oid = InvalidOid;
+		}
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 }

@@ -62,35 +62,36 @@ run(const char *command, int nargs, Oid *types, Datum *values)
 
 /* ---- duties; those that have more to do later return when ---- */
 
+/* As many as fit into a transaction; there are more when it returns DT_NOBEGIN. */
 static TimestampTz
 send_notices(void)
 {
 	Notice notices[NOTICES];
 	TimestampTz next;
-	int count;
+	int count = waiter_notices(database, notices, NOTICES, &next);
 
-	while ((count = waiter_notices(database, notices, NOTICES, &next)) > 0)
-	{
-		background_begin_anyhow();
-		for (int i = 0; i < count; i++)
-			if (notices[i].worker == 0)
-				Async_Notify("haul", notices[i].queue);
-			else
-				Async_Notify(psprintf("haul_worker_" INT64_FORMAT, notices[i].worker), "");
-		background_commit();
-		waiter_notices_sent(notices, count);
-	}
-	return next;
+	if (count == 0)
+		return next;
+	background_begin_anyhow();
+	for (int i = 0; i < count; i++)
+		if (notices[i].worker == 0)
+			Async_Notify("haul", notices[i].queue);
+		else
+			Async_Notify(psprintf("haul_worker_" INT64_FORMAT, notices[i].worker), "");
+	background_commit();
+	waiter_notices_sent(notices, count);
+	return count == NOTICES ? DT_NOBEGIN : next;
 }
 
 /* For sessions that LISTEN, of which we know nothing. */
 static TimestampTz
 send_cries(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next;
 	LaneTag tag;
 
-	while (lane_take_cry(database, GetCurrentTimestamp(), &tag, &next))
+	while (lane_take_cry(database, now, &tag, &next))
 	{
 		background_begin_anyhow();
 		Async_Notify("haul", pnstrdup(tag.queue, tag.length));
@@ -138,8 +139,8 @@ promote(const LaneTag *tag)
 	TimestampTz now = GetCurrentTimestamp();
 	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
 	JobStore *store = job_store_open();
-	int waiting = waiter_count(database);
-	int due = waiting > 0 ? count_due(store, queue, tag, now, waiting) : 0;
+	/* also when nobody waits: whoever looks just now must learn that something came */
+	int due = count_due(store, queue, tag, now, Max(waiter_count(database), 1));
 	TimestampTz next = next_due(store, queue, tag, now);
 
 	job_store_close(store);
@@ -175,23 +176,27 @@ promote_all(void)
 static TimestampTz
 promote_due(void)
 {
+	TimestampTz now = GetCurrentTimestamp(); /* what falls due meanwhile has its turn later */
 	LaneTag tag;
 	TimestampTz next;
 
-	if (database_take_due(database, GetCurrentTimestamp(), &next))
+	if (database_take_due(database, now, &next))
 	{
 		if (!background_begin())
-			return GetCurrentTimestamp() + LINGER;
+		{
+			(void) database_due_at(database, now + LINGER);
+			return now + LINGER;
+		}
 		promote_all();
 		background_commit();
 		(void) database_take_due(database, DT_NOBEGIN, &next);
 	}
 
-	while (lane_take_due(database, GetCurrentTimestamp(), &tag))
+	while (lane_take_due(database, now, &tag))
 	{
 		if (!background_begin())
 		{
-			(void) lane_due_at(&tag, GetCurrentTimestamp() + LINGER);
+			(void) lane_due_at(&tag, now + LINGER);
 			break;
 		}
 		if (tag.jobs == haul_catalog()->jobs)
@@ -208,7 +213,9 @@ wake_after_hold(const LaneTag *tag)
 {
 	LaneTag any = {.database = database};
 
-	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, waiter_count(database));
+	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, Max(waiter_count(database), 1));
+	/* when those of its jobs fall due that are not yet, nobody knows */
+	(void) database_due_at(database, GetCurrentTimestamp());
 }
 
 static TimestampTz
@@ -342,12 +349,13 @@ work_until_idle(void)
 		TimestampTz next;
 		TimestampTz pending;
 
-		background_check();
 		ResetLatch(MyLatch);
+		background_check();
 		if (!database_take_wanted(database))
 		{
 			/* what enqueuers left to us before they knew */
-			(void) send_notices();
+			while (TIMESTAMP_IS_NOBEGIN(send_notices()))
+				CHECK_FOR_INTERRUPTS();
 			if (database_worker_ends(database, 0))
 				return;
 			continue;
@@ -404,6 +412,12 @@ haul_dbworker_main(Datum arg)
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_OVERRIDE);
+	/* What the database has for its clients is not for us. */
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
 
 	work_until_idle();
 	if (background_is_in_the_way())

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "catalog.h"
 #include "database.h"
 #include "effects.h"
 #include "shmem.h"
@@ -26,26 +27,33 @@
 typedef struct NoteKey
 {
 	LaneTag tag;
-	SubTransactionId subtransaction; /* innermost when it was made */
+	SubTransactionId subtransaction; /* still open; those that ended well have become their parent */
 } NoteKey;
 
 /* What the transaction did in a lane. */
 typedef struct Note
 {
 	NoteKey key;
-	SubTransactionId subtransaction; /* innermost that is still open; invalid: forgotten */
-	LaneKey lowest;					 /* of the jobs made ready */
-	int64 ready;					 /* jobs made ready that are due */
-	TimestampTz later;				 /* when the first of the others falls due */
+	LaneKey lowest;	   /* of the jobs made ready */
+	int64 ready;	   /* jobs made ready that are due */
+	TimestampTz later; /* when the first of the others falls due */
 	int64 claimed;
 } Note;
 
-/* Of the current transaction, in TopTransactionContext. */
+/* A worker that was deleted. */
+typedef struct Gone
+{
+	int64 worker;
+	SubTransactionId subtransaction;
+} Gone;
+
+/* Of the current transaction, in TopTransactionContext. What inner subtransactions add stands behind
+ * what the outer ones have. */
 static List *notes = NIL;	 /* of Note */
 static HTAB *index_of_notes; /* NULL while they are few */
 static Note *last_note;		 /* the one used last */
 static List *scans = NIL;	 /* of LaneScan */
-static List *gone = NIL;	 /* of workers' ids, as int64 * */
+static List *gone = NIL;	 /* of Gone */
 static bool announce;
 
 /* ---- ends of transactions ---- */
@@ -64,8 +72,7 @@ forget_everything(void)
 static bool
 made_ready(const Note *note)
 {
-	return note->subtransaction != InvalidSubTransactionId &&
-		   lane_key_compare(note->lowest, LANE_HIGHEST) < 0;
+	return lane_key_compare(note->lowest, LANE_HIGHEST) < 0;
 }
 
 static bool
@@ -136,7 +143,7 @@ apply(void)
 			database_wake_worker(MyDatabaseId);
 	}
 	foreach (cell, gone)
-		waiter_worker_gone(*(int64 *) lfirst(cell));
+		waiter_worker_gone(((Gone *) lfirst(cell))->worker);
 	if (announce)
 		database_announce();
 }
@@ -144,7 +151,7 @@ apply(void)
 static void
 wake_for_claims(const Note *note)
 {
-	if (note->claimed > 0 && note->subtransaction != InvalidSubTransactionId)
+	if (note->claimed > 0)
 		(void) waiter_wake(&note->key.tag, LANE_LOWEST, note->claimed);
 }
 
@@ -162,8 +169,6 @@ hold(void)
 	{
 		Note *note = lfirst(cell);
 
-		if (note->subtransaction == InvalidSubTransactionId)
-			continue;
 		tags[count] = note->key.tag;
 		keys[count++] = note->lowest;
 	}
@@ -207,44 +212,6 @@ at_end_of_transaction(XactEvent event, void *arg)
 	}
 }
 
-static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
-						 void *arg)
-{
-	ListCell *cell;
-
-	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	foreach (cell, notes)
-	{
-		Note *note = lfirst(cell);
-
-		if (note->subtransaction != mine)
-			continue;
-		if (event == SUBXACT_EVENT_COMMIT_SUB)
-			note->subtransaction = parent;
-		else
-		{
-			if (haul_is_preloaded())
-				wake_for_claims(note);
-			note->subtransaction = InvalidSubTransactionId;
-		}
-	}
-	last_note = NULL;
-}
-
-static void
-register_callbacks(void)
-{
-	static bool registered = false;
-
-	if (registered)
-		return;
-	RegisterXactCallback(at_end_of_transaction, NULL);
-	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
-	registered = true;
-}
-
 /* ---- notes ---- */
 
 typedef struct IndexEntry
@@ -282,6 +249,118 @@ find_note(const NoteKey *key)
 	return NULL;
 }
 
+/* ---- ends of subtransactions ---- */
+
+/* The first of those at the end of the list that the subtransaction has made. */
+static int
+first_note_of(SubTransactionId subtransaction)
+{
+	int first = list_length(notes);
+
+	while (first > 0 &&
+		   ((Note *) list_nth(notes, first - 1))->key.subtransaction == subtransaction)
+		first--;
+	return first;
+}
+
+/* Takes a note out of the list; the last one takes its place. */
+static void
+remove_note(int place)
+{
+	Note *note = list_nth(notes, place);
+
+	lfirst(list_nth_cell(notes, place)) = llast(notes);
+	notes = list_truncate(notes, list_length(notes) - 1);
+	if (index_of_notes != NULL)
+		hash_search(index_of_notes, &note->key, HASH_REMOVE, NULL);
+	pfree(note);
+}
+
+static void
+rename_note(Note *note, const NoteKey *key)
+{
+	if (index_of_notes != NULL)
+		hash_update_hash_key(index_of_notes,
+							 hash_search(index_of_notes, &note->key, HASH_FIND, NULL), key);
+	note->key = *key;
+}
+
+/* What the subtransaction did, its parent did. */
+static void
+hand_to_parent(SubTransactionId mine, SubTransactionId parent)
+{
+	int first = first_note_of(mine);
+
+	for (int place = list_length(notes) - 1; place >= first; place--)
+	{
+		Note *note = list_nth(notes, place);
+		NoteKey key = note->key;
+		Note *same;
+
+		key.subtransaction = parent;
+		same = find_note(&key);
+		if (same == NULL)
+		{
+			rename_note(note, &key);
+			continue;
+		}
+		same->lowest = lane_key_min(same->lowest, note->lowest);
+		same->ready += note->ready;
+		same->later = Min(same->later, note->later);
+		same->claimed += note->claimed;
+		remove_note(place);
+	}
+	for (int i = list_length(gone) - 1; i >= 0; i--)
+	{
+		Gone *one = list_nth(gone, i);
+
+		if (one->subtransaction != mine)
+			break;
+		one->subtransaction = parent;
+	}
+}
+
+static void
+take_back(SubTransactionId mine)
+{
+	int first = first_note_of(mine);
+
+	for (int place = list_length(notes) - 1; place >= first; place--)
+	{
+		if (haul_is_preloaded())
+			wake_for_claims(list_nth(notes, place));
+		remove_note(place);
+	}
+	while (gone != NIL && ((Gone *) llast(gone))->subtransaction == mine)
+		gone = list_truncate(gone, list_length(gone) - 1);
+}
+
+/* Allocates nothing. */
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+						 void *arg)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		hand_to_parent(mine, parent);
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		take_back(mine);
+	else
+		return;
+	last_note = NULL;
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(at_end_of_transaction, NULL);
+	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	registered = true;
+}
+
 static Note *
 add_note(const NoteKey *key)
 {
@@ -290,7 +369,6 @@ add_note(const NoteKey *key)
 
 	register_callbacks();
 	note->key = *key;
-	note->subtransaction = key->subtransaction;
 	note->lowest = LANE_HIGHEST;
 	note->later = DT_NOEND;
 	notes = lappend(notes, note);
@@ -332,6 +410,7 @@ note_for_lane(const text *queue, int priority)
 
 	/* rows of one lane come one after the other */
 	if (last_note != NULL && last_note->key.tag.priority == priority &&
+		last_note->key.tag.jobs == haul_catalog()->jobs &&
 		last_note->key.tag.length == VARSIZE_ANY_EXHDR(queue) &&
 		memcmp(last_note->key.tag.queue, VARDATA_ANY(queue), last_note->key.tag.length) == 0 &&
 		last_note->key.subtransaction == GetCurrentSubTransactionId())
@@ -396,15 +475,16 @@ void
 effects_worker_gone(int64 worker)
 {
 	MemoryContext caller;
-	int64 *copy;
+	Gone *one;
 
 	if (!haul_is_preloaded())
 		return;
 	register_callbacks();
 	caller = MemoryContextSwitchTo(TopTransactionContext);
-	copy = palloc(sizeof(int64));
-	*copy = worker;
-	gone = lappend(gone, copy);
+	one = palloc(sizeof(Gone));
+	one->worker = worker;
+	one->subtransaction = GetCurrentSubTransactionId();
+	gone = lappend(gone, one);
 	MemoryContextSwitchTo(caller);
 }
 

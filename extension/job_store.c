@@ -422,6 +422,7 @@ static void
 update_by_executor(JobStore *store, TupleTableSlot *job)
 {
 	EPQState epq;
+	int64 outer = writing; /* a trigger of somebody's may call us */
 
 	prepare_executor(store);
 	store->estate->es_output_cid = GetCurrentCommandId(true);
@@ -433,7 +434,7 @@ update_by_executor(JobStore *store, TupleTableSlot *job)
 	}
 	PG_FINALLY();
 	{
-		writing = 0;
+		writing = outer;
 	}
 	PG_END_TRY();
 	EvalPlanQualEnd(&epq);

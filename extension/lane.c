@@ -136,6 +136,12 @@ lane_table_shmem_size(void)
 static void
 make_tag(LaneTag *tag, const char *queue, int length, int priority)
 {
+	/* only the trigger sees to it that names are short, and there are ways around it */
+	if (length > QUEUE_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("haul.jobs.queue has a name of %d bytes, longer than 63 characters can be",
+							   length),
+						errhint("Rename the queue, or delete the job.")));
 	memset(tag, 0, sizeof(LaneTag)); /* compared as bytes */
 	tag->database = MyDatabaseId;
 	tag->jobs = haul_catalog()->jobs;

@@ -47,13 +47,14 @@ typedef struct Started
 	bool refused;					/* it could not be started the last time */
 	bool retry_now;					/* but now it may be possible */
 	int64 pause;					/* after the next failure */
+	TimestampTz started_at;
 } Started;
 
 static Started started[MAX_DATABASES];
 static int nstarted = 0;
 
-void
-haul_launcher_register(void)
+static void
+register_launcher(void)
 {
 	BackgroundWorker worker = {
 		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
@@ -66,6 +67,15 @@ haul_launcher_register(void)
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul launcher");
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul launcher");
 	RegisterBackgroundWorker(&worker);
+}
+
+void
+haul_launcher_register(void)
+{
+	/* nothing of a cluster may change while pg_upgrade reads it */
+	if (IsBinaryUpgrade)
+		return;
+	register_launcher();
 }
 
 /* ---- which databases ---- */
@@ -108,7 +118,8 @@ list_databases(void)
 	{
 		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (!row->datallowconn || row->datistemplate || !is_listed(NameStr(row->datname), names))
+		if (!row->datallowconn || row->datistemplate || row->datconnlimit < -1 ||
+			!is_listed(NameStr(row->datname), names))
 			continue;
 		if (!database_select(row->oid))
 			continue;
@@ -205,6 +216,7 @@ start_worker(Started *entry, TimestampTz now)
 	MemoryContextSwitchTo(caller);
 
 	entry->retry_now = false;
+	entry->started_at = now;
 	if (registered)
 	{
 		entry->refused = false;
@@ -241,9 +253,13 @@ reap_workers(TimestampTz now)
 			started[j].retry_now = started[j].refused;
 		/* asked after it has stopped: until then, none has ended well */
 		if (database_worker_ended(entry->database))
+		{
 			entry->pause = FIRST_PAUSE;
-		else
-			retry_at = sooner(retry_at, put_off(entry, now));
+			continue;
+		}
+		if (now - entry->started_at > LONGEST_PAUSE)
+			entry->pause = FIRST_PAUSE; /* it was well for long */
+		retry_at = sooner(retry_at, put_off(entry, now));
 	}
 	return retry_at;
 }

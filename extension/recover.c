@@ -128,6 +128,27 @@ haul_unregister_worker(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(released_by_trigger);
 }
 
+/* The job, locked, if the worker holds it and it is none of those that it knows; NULL if not. */
+static TupleTableSlot *
+lock_unknown(Call *call, int64 worker, int64 id, const NamedJob *known, int nknown)
+{
+	TupleTableSlot *job;
+
+	/* waits for whoever has it locked: nobody else would take it back while the worker lives */
+	do
+	{
+		NamedJob key = {.id = id};
+
+		job = job_store_find(call->store, id);
+		if (job == NULL || !is_held(job, worker))
+			return NULL;
+		key.claim = job_claim(job);
+		if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
+			return NULL;
+	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+	return job;
+}
+
 PG_FUNCTION_INFO_V1(haul_reconcile);
 
 Datum
@@ -152,18 +173,12 @@ haul_reconcile(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nleases; i++)
 		for (int j = 0; j < leases[i].njobs; j++)
 		{
-			NamedJob key = {.id = leases[i].jobs[j]};
 			Requeue requeue = {.counter = COUNT_RELEASES};
 			TupleTableSlot *job;
 
 			call_next_job(call);
-			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job == NULL || !is_held(job, worker))
-				continue;
-			key.claim = job_claim(job);
-			if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
-				continue;
-			if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
+			job = lock_unknown(call, worker, leases[i].jobs[j], known, nknown);
+			if (job == NULL)
 				continue;
 			transition_requeue(call, job, &requeue);
 			released++;

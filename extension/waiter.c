@@ -188,6 +188,13 @@ stop_waiting(Session *session)
 	session->notify = false;
 }
 
+/* No rest is longer than the longest; unless the clock was set back. */
+static bool
+rests(const Session *session, TimestampTz now)
+{
+	return session->rests_until > now && session->rests_until <= now + LONGEST_PAUSE;
+}
+
 static void
 wake(Session *session, const LaneTag *event, LaneKey from, uint64 sequence, TimestampTz now)
 {
@@ -225,7 +232,7 @@ wake_matching(const LaneTag *event, LaneKey from, uint64 sequence, int64 count, 
 			if (woken == count)
 				break;
 			if (session->database != event->database || session->waiting_since > sequence ||
-				(session->rests_until > now) != resting || !matches(&session->match, event))
+				rests(session, now) != resting || !matches(&session->match, event))
 				continue;
 			wake(session, event, from, sequence, now);
 			*notify |= session->notify;
@@ -283,18 +290,15 @@ has_session(Oid database, int64 worker)
 static void
 note_departure(Oid database, int64 worker)
 {
-	for (int i = 0; i < MAX_DEPARTED; i++)
-	{
-		Departed *departed = &waiters->departed[i];
+	/* without room for all, the oldest is found by its missing heartbeats */
+	Departed *place = &waiters->departed[0];
 
-		if (departed->worker != 0)
-			continue;
-		departed->database = database;
-		departed->worker = worker;
-		departed->at = GetCurrentTimestamp();
-		return;
-	}
-	/* no room: it is found by its missing heartbeat */
+	for (int i = 1; i < MAX_DEPARTED && place->worker != 0; i++)
+		if (waiters->departed[i].worker == 0 || waiters->departed[i].at < place->at)
+			place = &waiters->departed[i];
+	place->database = database;
+	place->worker = worker;
+	place->at = GetCurrentTimestamp();
 }
 
 static void
@@ -475,7 +479,7 @@ waiter_looked(bool found, bool others_needed)
 TimestampTz
 waiter_rests_until(void)
 {
-	return haul_is_preloaded() ? mine()->rests_until : 0;
+	return haul_is_preloaded() && rests(mine(), GetCurrentTimestamp()) ? mine()->rests_until : 0;
 }
 
 bool
@@ -566,7 +570,7 @@ waiter_notices(Oid database, Notice *notices, int max, TimestampTz *next)
 
 		if (!session->notify || session->database != database)
 			continue;
-		if (session->rests_until > now)
+		if (rests(session, now))
 		{
 			*next = Min(*next, session->rests_until);
 			continue;

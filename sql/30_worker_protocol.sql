@@ -280,16 +280,19 @@ CREATE FUNCTION haul._beat(worker_id bigint, busy integer, status text) RETURNS 
 CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, status text DEFAULT NULL) RETURNS boolean
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	lives boolean;
 BEGIN
 	IF status NOT IN ('running', 'draining') THEN
 		RAISE EXCEPTION 'unknown worker status "%"', status
 			USING ERRCODE = '22023', HINT = 'A worker is running or draining.';
 	END IF;
 	PERFORM haul._bind_session(worker_id, coalesce(status = 'draining', false));
+	lives := haul._beat(worker_id, busy, status);
 	-- Leaves of the history are made here, ahead of time: made by a completion, they
 	-- would keep others waiting until that transaction ends.
-	PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
-	RETURN haul._beat(worker_id, busy, status);
+	PERFORM haul._add_history(clock_timestamp(), false), haul._add_history(clock_timestamp() + interval '1 hour', false);
+	RETURN lives;
 END
 $$;
 COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text) IS

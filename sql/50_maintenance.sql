@@ -3,7 +3,7 @@
 -- Names of leaves are made of UTC times, so that history.c finds the leaf of a
 -- time by its name: finished_jobs_20260131_kept, finished_jobs_20260131_05,
 -- job_errors_20260131.
-CREATE FUNCTION haul._add_history(at timestamptz) RETURNS void
+CREATE FUNCTION haul._add_history(at timestamptz, wait boolean DEFAULT true) RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET client_min_messages = 'warning'
 AS $$
@@ -18,7 +18,15 @@ BEGIN
 		RETURN;
 	END IF;
 	-- One at a time; those that write to existing leaves do not wait.
-	LOCK TABLE haul.finished_jobs IN SHARE UPDATE EXCLUSIVE MODE;
+	IF wait THEN
+		LOCK TABLE haul.finished_jobs IN SHARE UPDATE EXCLUSIVE MODE;
+	ELSE
+		BEGIN
+			LOCK TABLE haul.finished_jobs IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+		EXCEPTION WHEN lock_not_available THEN
+			RETURN;
+		END;
+	END IF;
 	IF to_regclass(format('haul.%I', jobs)) IS NULL THEN
 		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs) PARTITION BY LIST ((keep_until IS NULL))', jobs);
 		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (false)', jobs || '_kept', jobs);
@@ -167,7 +175,7 @@ BEGIN
 		RETURN '{"ran": false}';
 	END IF;
 	IF keep_history THEN
-		PERFORM haul._add_history(clock_timestamp()), haul._add_history(clock_timestamp() + interval '1 hour');
+		PERFORM haul._add_history(clock_timestamp(), wait), haul._add_history(clock_timestamp() + interval '1 hour', wait);
 	END IF;
 	-- folded first: then there are fewer leases to look through
 	done := jsonb_build_object('ran', true, 'ledger_folded', haul._fold());

@@ -63,6 +63,18 @@ TEST_F(background_maintenance, folds_the_counters) {
     EXPECT_EQ(database.text("SELECT sum(dispatches) || ' ' || sum(completions) FROM haul.counters"), "10 10");
 }
 
+TEST_F(background_maintenance, folds_whatever_isolation_clients_ask_for) {
+    database.exec("ALTER DATABASE " + database.text("SELECT current_database()") +
+                  " SET default_transaction_isolation = 'serializable'");
+    server.restart();
+    session again(dsn);
+    again.exec("INSERT INTO haul.jobs (kind) SELECT 'k' FROM generate_series(1, 10)");
+    waiting_worker worker(dsn);
+    EXPECT_EQ(worker.work_until_idle(), 10);
+    wait_until([&] { return again.truth("SELECT NOT EXISTS (SELECT FROM haul._ledger WHERE NOT sum)"); },
+               "the counters are folded");
+}
+
 // Not while there is no worker: the history may be about to come from a dump.
 TEST_F(background_maintenance, makes_leaves_of_the_history_ahead_of_time_and_drops_old_ones) {
     const auto leaf = [this](const std::string& when) {

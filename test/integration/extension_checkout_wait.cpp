@@ -3,6 +3,7 @@
 #include "support/cluster.hpp"
 
 #include <chrono>
+#include <ctime>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
@@ -65,6 +66,14 @@ protected:
         return nlohmann::json::parse(*await_end(waiting).at(0).at(0));
     }
 
+    static std::chrono::nanoseconds processor_time(int process) {
+        clockid_t clock;
+        timespec time;
+        EXPECT_EQ(::clock_getcpuclockid(process, &clock), 0);
+        EXPECT_EQ(::clock_gettime(clock, &time), 0);
+        return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
+    }
+
     cluster server{{GetParam() != mode::not_preloaded,
                     {{"haul.databases", GetParam() == mode::served ? "*" : "nowhere"}}}};
     std::string dsn = server.create_database();
@@ -118,6 +127,20 @@ TEST_P(extension_checkout_wait, returns_when_a_job_falls_due) {
     database.exec("INSERT INTO haul.jobs (kind, run_at) VALUES ('k', now() + interval '1 s')");
     waiting.send(call(worker));
     EXPECT_EQ(finish(waiting).size(), 1u);
+}
+
+TEST_P(extension_checkout_wait, waits_calmly_for_a_job_that_somebody_has_locked) {
+    database.exec("INSERT INTO haul.jobs (kind) VALUES ('k')");
+    database.exec("BEGIN; SELECT FROM haul.jobs FOR UPDATE");
+    session waiting(dsn);
+    waiting.send(call(worker));
+    const auto before = processor_time(waiting.backend_pid());
+    expect_all_along([&] { return waiting.busy(); }, "the job is locked", 1s);
+    EXPECT_LT(processor_time(waiting.backend_pid()) - before, 300ms);
+    database.exec("ROLLBACK");
+    const auto began = steady_clock::now();
+    EXPECT_EQ(finish(waiting).size(), 1u);
+    EXPECT_LT(steady_clock::now() - began, 3s);
 }
 
 TEST_P(extension_checkout_wait, returns_nothing_after_the_wait) {

@@ -24,6 +24,9 @@ constexpr std::chrono::seconds stalled{1};
 
 constexpr std::chrono::milliseconds recheck_when_emptying{20};
 
+// A backend whose connection is lost ends the checkout that it has already read within this time.
+constexpr std::chrono::seconds late_claims{1};
+
 } // namespace
 
 fetcher::fetcher(const worker_options& options, const std::string& name, const subscription& jobs,
@@ -78,13 +81,14 @@ void fetcher::run() noexcept {
         } catch (const std::exception& failure) {
             lost(failure.what());
         }
-        if (phase_ != phase::ended)
+        if (phase_ != phase::ended && !(phase_ == phase::working && stop_requested_ && !long_poll_.outstanding()))
             wait();
     }
 }
 
 void fetcher::wait() {
-    const int socket = session_ ? session_->socket() : -1;
+    // While a call is being cancelled that has its answer, nothing is read.
+    const int socket = session_ && !long_poll_.settling() ? session_->socket() : -1;
     if (!session_)
         sooner(reconnect_at_);
     wait_for(socket, POLLIN, around_.wake, wake_at_);
@@ -153,8 +157,11 @@ void fetcher::lost(const char* message) {
     const auto now = std::chrono::steady_clock::now();
     const auto pause = pause_.next(now);
     const bool was_connected = session_.has_value();
+    // The server may not know, and hand out jobs to a call that was under way.
     if (long_poll_.outstanding())
         reconcile_at_ = long_poll_.forget();
+    else if (was_connected)
+        reconcile_at_ = std::max(reconcile_at_.value_or(now), now + late_claims);
     session_.reset();
     reconnect_at_ = now + pause;
     around_.log.log(was_connected ? spdlog::level::warn : spdlog::level::debug,
@@ -180,7 +187,9 @@ void fetcher::reenter() {
 }
 
 void fetcher::heartbeat() {
-    if (std::chrono::steady_clock::now() >= member_.next_beat() && member_.id() != 0) {
+    if (member_.id() == 0)
+        return; // draining, and the row is gone
+    if (std::chrono::steady_clock::now() >= member_.next_beat()) {
         if (member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining))
             member_.maintain(*session_);
         else
@@ -189,7 +198,6 @@ void fetcher::heartbeat() {
     sooner(member_.next_beat());
 }
 
-// A call whose connection is lost may hand out jobs until its time is over.
 void fetcher::reconcile() {
     if (!reconcile_at_)
         return;

@@ -34,14 +34,15 @@ void long_poll::cancel(const session& db) {
 }
 
 std::optional<result> long_poll::answer(session& db) {
-    if (std::chrono::steady_clock::now() >= overdue_at_)
-        throw connection_error{"the server does not answer", "08006"};
     std::optional<result> jobs;
     if (!answered_)
         jobs = receive(db);
     // A request that is still on its way would cancel whatever the session runs next.
-    if (!answered_ || cancelling())
+    if (!answered_ || cancelling()) {
+        if (std::chrono::steady_clock::now() >= overdue_at_)
+            throw connection_error{"the server does not answer", "08006"};
         return std::nullopt;
+    }
     outstanding_ = false;
     if (!jobs || cancel_)
         return std::nullopt;
@@ -57,7 +58,7 @@ std::optional<result> long_poll::receive(session& db) {
         throw;
     } catch (const error& failure) {
         answered_ = true;
-        if (failure.sqlstate() == query_canceled)
+        if (failure.sqlstate() == query_canceled || cancel_)
             return std::nullopt;
         outstanding_ = false;
         throw;

@@ -36,6 +36,8 @@ public:
 
     /// Whether a request to cancel still blocks the thread that makes it.
     bool cancelling() const noexcept { return cancel_ && !cancel_->delivered(); }
+    /// Whether only that is waited for: the answer has been read.
+    bool settling() const noexcept { return outstanding_ && answered_; }
 
 private:
     std::optional<result> receive(session& db);

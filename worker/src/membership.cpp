@@ -19,9 +19,7 @@ bool membership::beat(session& db, std::size_t busy, bool draining) {
 
 void membership::maintain(session& db) {
     try {
-        const auto did = protocol::maintain(db);
-        if (log_.should_log(spdlog::level::debug))
-            log_.debug("event=maintained did={}", log_value(did));
+        protocol::maintain(db);
     } catch (const connection_error&) {
         throw;
     } catch (const interrupted_error&) {

@@ -57,9 +57,18 @@ bool heartbeat(session& db, std::int64_t worker, int busy, bool draining) {
     return rows.boolean(0, 0);
 }
 
-std::string maintain(session& db) {
-    static constexpr statement call{"haul_maintain", "SELECT haul.maintain(false)::text"};
-    return std::string{db.query(call)(0, 0)};
+// With an older snapshot than its own, which the defaults of a database may ask for, it would not fold.
+void maintain(session& db) {
+    try {
+        db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT haul.maintain(false); COMMIT");
+    } catch (const connection_error&) {
+        throw;
+    } catch (const interrupted_error&) {
+        throw;
+    } catch (const error&) {
+        db.execute("ROLLBACK");
+        throw;
+    }
 }
 
 std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker) {

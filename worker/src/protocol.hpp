@@ -39,8 +39,7 @@ void begin_checkout_wait(session& db, std::int64_t worker, int max_jobs, std::ch
 result checked_out(session& db, const result& answer);
 /// Returns false when the worker is not registered any more.
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining);
-/// What maintenance did, as JSON.
-std::string maintain(session& db);
+void maintain(session& db);
 std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker);
 /// Returns how many jobs were given back.
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held);

@@ -8,22 +8,32 @@
 #include <algorithm>
 #include <poll.h>
 #include <pthread.h>
+#include <set>
+#include <string>
 
 namespace haul::core {
 
 namespace {
 
+// Of one call: reports, and bytes of results. PostgreSQL takes no message of more than 1 GB.
 constexpr std::size_t largest_call = 5000;
+constexpr std::size_t heaviest_call = std::size_t{64} << 20;
 
 // A batch of this size means load: then it pays to wait a moment for more.
 constexpr std::size_t load = 64;
 constexpr std::size_t worth_a_call = 500;
 constexpr std::chrono::milliseconds longest_wait{2};
 
-// Errors that blame what was sent: sending it again would fail again.
+// Errors that blame what was sent, or come from a trigger of somebody's that refuses it: sending it again
+// would fail again. By the class of the SQLSTATE.
 bool blames_data(const error& failure) {
-    const auto& state = failure.sqlstate();
-    return state.compare(0, 2, "22") == 0 || state.compare(0, 2, "23") == 0 || state.compare(0, 2, "54") == 0;
+    static const std::set<std::string> classes{"09", "21", "22", "23", "27", "38", "39", "44", "54", "P0"};
+    return classes.count(failure.sqlstate().substr(0, 2)) > 0;
+}
+
+std::size_t weight(const ending& how) {
+    const auto* done = std::get_if<completed>(&how);
+    return done ? done->result.size() : 0;
 }
 
 } // namespace
@@ -233,7 +243,9 @@ std::size_t reporter::send_front(work& what) {
     auto* first = &what.reports[what.delivered];
     const auto most = std::min(largest_call, what.reports.size() - what.delivered);
     std::size_t count = 1;
-    while (count < most && belong_together(*first, first[count]))
+    std::size_t bytes = weight(first->how);
+    while (count < most && belong_together(*first, first[count]) &&
+           (bytes += weight(first[count].how)) <= heaviest_call)
         ++count;
     send_range(first, count);
     return count;

@@ -78,7 +78,8 @@ private:
 /// and rows arrive without a copy. It never reconnects. Not thread-safe.
 class session {
 public:
-    /// `interrupt` must outlive the session; once it is set every wait ends with interrupted_error. Without
+    /// `interrupt` must outlive the session; once it is set every wait for a server that is silent ends with
+    /// interrupted_error. Without
     /// `prepare`, statements are sent whole each time, as a pooler in transaction mode needs it.
     /// Throws connection_error.
     session(const std::string& dsn, const std::string& application_name, const event& interrupt,

@@ -13,8 +13,8 @@ PLOT_WINDOW = 0.5   # seconds
 NOTE = """Jobs/s from the start of the worker until the last completion is in the database. Completions wait for the disk
 everywhere; claims do not in haul, where one that a crash takes away is a job that is ready again."""
 PINNED_NOTE = """A transaction with a snapshot stays open from before the first job to the end. haul's rates are those of the
-last {drain:,} jobs, once {before:,} had finished; a peer's are those of the last third of {seconds} s. Each is compared with the same
-contestant's clean drain of the same round."""
+last {drain:,} jobs, once {before:,} had finished; a peer's are those of the last third of {seconds} s, or of its last
+third of jobs if it did those earlier. Each is compared with the same contestant's clean drain of the same round."""
 
 
 class Pair:
@@ -34,7 +34,8 @@ class Pair:
             # As many jobs as it could finish if nothing slowed it down.
             seconds = max(1, int(sizes.pinned_seconds * contestant.pinned_share))
             self.pinned = drain(bench, contestant, int(1.3 * steady * seconds) + 1, pinned=True, seconds=seconds)
-            self.before = self.pinned.finished_at(seconds * 2 / 3)
+            # It may have stopped, or have had nothing left to do, before the last third of the time.
+            self.before = min(self.pinned.finished_at(seconds * 2 / 3), self.pinned.finished * 2 // 3)
             self.late = self.pinned.rate(self.before)
         self.kept = 100 * self.late / steady
 
