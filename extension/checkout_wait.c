@@ -106,22 +106,28 @@ look_again_at(const Poll *poll)
 {
 	Oid type = INT8OID;
 	Datum worker = Int64GetDatum(poll->worker);
+	TimestampTz now = GetCurrentTimestamp();
 	bool served = database_is_served();
-	TimestampTz again = GetCurrentTimestamp() +
-						(served && !checkout_passed_locked ? CHECK_INTERVAL : POLL_INTERVAL);
+	TimestampTz again = now + (served && !checkout_passed_locked ? CHECK_INTERVAL : POLL_INTERVAL);
+	Datum value;
 	bool isnull;
-	Datum due;
 
 	again = Min(poll->until, again);
 	if (served)
 		return again;
-	/* one that is due already was passed over: no reason to hurry */
-	if (SPI_execute_with_args(
-			"SELECT pg_catalog.clock_timestamp() + nullif(haul.next_due($1), interval '0')", 1, &type,
-			&worker, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT haul.next_due($1)", 1, &type, &worker, NULL, true, 0) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not ask for the next due time");
-	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return isnull ? again : Min(again, DatumGetTimestampTz(due));
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+	{
+		TimeOffset wait = DatumGetIntervalP(value)->time;
+
+		/* one that is due already was passed over: no reason to hurry */
+		if (wait > 0)
+			again = Min(again, now + wait);
+	}
+	return again;
 }
 
 static void
