@@ -62,7 +62,7 @@ run(const char *command, int nargs, Oid *types, Datum *values)
 
 /* ---- duties; those that have more to do later return when ---- */
 
-/* As many as fit into a transaction; there are more when it returns DT_NOBEGIN. */
+/* Those of one transaction; returns when to send more, which may be now. */
 static TimestampTz
 send_notices(void)
 {
@@ -80,7 +80,7 @@ send_notices(void)
 			Async_Notify(psprintf("haul_worker_" INT64_FORMAT, notices[i].worker), "");
 	background_commit();
 	waiter_notices_sent(notices, count);
-	return count == NOTICES ? DT_NOBEGIN : next;
+	return count == NOTICES ? GetCurrentTimestamp() : next;
 }
 
 /* For sessions that LISTEN, of which we know nothing. */
@@ -354,7 +354,7 @@ work_until_idle(void)
 		if (!database_take_wanted(database))
 		{
 			/* what enqueuers left to us before they knew */
-			while (TIMESTAMP_IS_NOBEGIN(send_notices()))
+			while (send_notices() <= GetCurrentTimestamp())
 				CHECK_FOR_INTERRUPTS();
 			if (database_worker_ends(database, 0))
 				return;

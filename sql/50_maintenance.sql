@@ -164,8 +164,8 @@ COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
 which releases their jobs. Returns how many.';
 
--- One pass. keep_history: makes and drops partitions of the history, too.
-CREATE FUNCTION haul._maintain(wait boolean, keep_history boolean) RETURNS jsonb
+-- One pass. Not restoring: it makes and drops partitions of the history, and releases what nobody holds, too.
+CREATE FUNCTION haul._maintain(wait boolean, restoring boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -174,16 +174,16 @@ BEGIN
 	IF NOT haul._lock_maintenance(wait) THEN
 		RETURN '{"ran": false}';
 	END IF;
-	IF keep_history THEN
+	IF NOT restoring THEN
 		PERFORM haul._add_history(clock_timestamp(), wait), haul._add_history(clock_timestamp() + interval '1 hour', wait);
 	END IF;
 	-- folded first: then there are fewer leases to look through
 	done := jsonb_build_object('ran', true, 'ledger_folded', haul._fold());
 	done := done || jsonb_build_object(
 		'workers_removed', haul.cleanup_workers(),
-		'orphans_released', haul._release_orphans(),
+		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
 		'jobs_expired', haul._expire(10000),
-		'partitions_dropped', CASE WHEN keep_history THEN haul._prune_history() ELSE 0 END);
+		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);
 	-- last: it locks the tables that it empties until the end of the transaction
 	PERFORM haul._empty_journals();
 	RETURN done;
@@ -193,18 +193,18 @@ $$;
 CREATE FUNCTION haul.maintain(wait boolean DEFAULT true) RETURNS jsonb
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT haul._maintain(wait, true);
+	SELECT haul._maintain(wait, false);
 END;
 COMMENT ON FUNCTION haul.maintain(boolean) IS
 'One pass of all maintenance: removes silent workers, releases what nobody holds, discards jobs past their queue timeout, folds counters,
 makes and drops partitions of the history. Returns what it did; {"ran": false} when another pass is under way: at once, or, with wait, when that
 has not ended within a second.';
 
--- What the background worker does. It keeps its hands off the history while no worker lives: the database may
--- just be restored from a dump, which brings its own partitions.
+-- What the background worker does. While no worker lives the database may just be restored from a dump, which
+-- brings its own partitions, and jobs before the workers that hold them. Without workers there is no hurry.
 CREATE FUNCTION haul._maintain_in_background() RETURNS jsonb
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT haul._maintain(false, EXISTS (
+	SELECT haul._maintain(false, NOT EXISTS (
 		SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout')));
 END;
