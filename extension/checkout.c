@@ -435,7 +435,7 @@ earliest_in_lane(Call *call, const Worker *worker, text *queue, int priority)
 
 	lane_tag(&scan.tag, queue, priority);
 	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
-	job_store_begin_lane(call->store, queue, priority, scan.from, DT_NOEND);
+	job_store_begin_lane(call->store, queue, priority, scan.from, JOB_LAST_RUN_AT);
 	while (TIMESTAMP_IS_NOEND(earliest) && (job = job_store_next(call->store)) != NULL)
 	{
 		call_next_job(call);

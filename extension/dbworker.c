@@ -123,7 +123,7 @@ next_due(JobStore *store, text *queue, const LaneTag *tag, TimestampTz now)
 	TimestampTz next = DT_NOEND;
 	TupleTableSlot *job;
 
-	job_store_begin_lane(store, queue, tag->priority, from, DT_NOEND);
+	job_store_begin_lane(store, queue, tag->priority, from, JOB_LAST_RUN_AT);
 	while (TIMESTAMP_IS_NOEND(next) && (job = job_store_next(store)) != NULL)
 		if (job_says(job, JOB_STATE, "ready"))
 			next = job_run_at(job);

@@ -32,6 +32,7 @@
 #include "job.h"
 #include "effects.h"
 #include "job_store.h"
+#include "settings.h"
 
 #define KIND_HINT "Name the kind of work, under which workers register a handler."
 
@@ -174,6 +175,14 @@ check_finite(const Row *row, enum JobColumn column)
 		refuse(row, column, "must be a finite time", "Give a date and a time.");
 }
 
+/* Only a waiting job may be parked. */
+static void
+check_run_at(const Row *row)
+{
+	if (!job_says(row->job, JOB_STATE, "waiting") || job_run_at(row->job) != JOB_PARKED)
+		check_finite(row, JOB_RUN_AT);
+}
+
 static void
 check_args(const Row *row)
 {
@@ -223,7 +232,7 @@ check_values(const Row *row)
 	check_length(row, JOB_KIND, 128);
 	check_args(row);
 	check_at_least(row, JOB_PRIORITY, DatumGetInt16(job_value(job, JOB_PRIORITY)), 1);
-	check_finite(row, JOB_RUN_AT);
+	check_run_at(row);
 	check_at_least(row, JOB_MAX_ATTEMPTS, DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)), 1);
 	check_backoff(row);
 	check_interval(row, JOB_TIMEOUT, false);
@@ -389,7 +398,8 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 			patch_clear(patch, JOB_EXPIRES_AT);
 		return;
 	}
-	if (job_attempt(job) > 0)
+	/* of a parked job: when it is made ready */
+	if (job_attempt(job) > 0 || job_run_at(job) == JOB_PARKED)
 		return;
 	from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
 	patch_add(patch, JOB_EXPIRES_AT,
@@ -397,10 +407,12 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 								  job_value(job, JOB_QUEUE_TIMEOUT)));
 }
 
+/* Functions of ours that enqueue for others say for whom. */
 static void
 fill_in_enqueued_by(const Row *row, Patch *patch)
 {
-	char *user = GetUserNameFromId(GetUserId(), false);
+	const char *user =
+		haul_enqueuer[0] != '\0' ? haul_enqueuer : GetUserNameFromId(GetUserId(), false);
 
 	if (namestrcmp(DatumGetName(job_value(row->job, JOB_ENQUEUED_BY)), user) != 0)
 		patch_add(patch, JOB_ENQUEUED_BY, DirectFunctionCall1(namein, CStringGetDatum(user)));

@@ -59,6 +59,10 @@ enum JobColumn
 	FINISHED_JOB_COLUMNS
 };
 
+/* run_at of a waiting job that something else makes ready: behind all others in its lane. */
+#define JOB_PARKED DT_NOEND
+#define JOB_LAST_RUN_AT (JOB_PARKED - 1)
+
 #define job_value(job, column) ((job)->tts_values[column])
 #define job_is_null(job, column) ((job)->tts_isnull[column])
 

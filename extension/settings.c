@@ -24,6 +24,9 @@ int haul_worker_timeout;
 int haul_keep_completed;
 int haul_keep_failed;
 int haul_keep_errors;
+int haul_keep_cron_runs;
+int haul_misfire_grace;
+char *haul_enqueuer;
 char *haul_databases;
 int haul_max_lanes;
 int haul_sweep_interval;
@@ -119,6 +122,18 @@ haul_settings_define(void)
 	DefineCustomIntVariable("haul.keep_errors", "How long rows stay in haul.job_errors.",
 							"Whole days are dropped at once.", &haul_keep_errors, 30 * 86400, 0,
 							INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("haul.keep_cron_runs", "How long rows stay in haul.cron_runs.", NULL,
+							&haul_keep_cron_runs, 30 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.misfire_grace",
+		"A tick of a schedule that is late by more than this was missed; by less, it still fires.",
+		NULL, &haul_misfire_grace, 30, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	/* for functions of ours, which set it until they return */
+	DefineCustomStringVariable(
+		"haul.enqueuer", "Role for which functions of the extension enqueue jobs.", NULL,
+		&haul_enqueuer, "", PGC_SUSET,
+		GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
 	define_background_settings();
 	MarkGUCPrefixReserved("haul");
 }

@@ -11,6 +11,9 @@ extern int haul_worker_timeout;	   /* seconds */
 extern int haul_keep_completed;	   /* seconds */
 extern int haul_keep_failed;	   /* seconds */
 extern int haul_keep_errors;	   /* seconds */
+extern int haul_keep_cron_runs;	   /* seconds */
+extern int haul_misfire_grace;	   /* seconds */
+extern char *haul_enqueuer;		   /* role that jobs are enqueued for; "": the current user */
 
 /* of the background workers */
 extern char *haul_databases;		  /* names, or "*" */

@@ -29,7 +29,7 @@ CREATE TABLE haul.jobs (
 	workflow_id       bigint,
 	reply_to          text,
 	keep              interval,
-	cron_name         text,
+	cron_name         text COLLATE "C",
 	enqueued_at       timestamptz NOT NULL DEFAULT now(),
 	enqueued_by       name NOT NULL DEFAULT current_user,
 	state             text NOT NULL DEFAULT 'ready',
@@ -55,6 +55,8 @@ CREATE TABLE haul.jobs (
 CREATE INDEX jobs_ready ON haul.jobs (queue, priority, run_at, id) WITH (deduplicate_items = off);
 CREATE UNIQUE INDEX jobs_unique_key ON haul.jobs (unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX jobs_expires ON haul.jobs (expires_at, id) WHERE expires_at IS NOT NULL;
+CREATE INDEX jobs_workflow ON haul.jobs (workflow_id, id) WHERE workflow_id IS NOT NULL;
+CREATE INDEX jobs_cron ON haul.jobs (cron_name, id) WHERE cron_name IS NOT NULL;
 
 COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue with INSERT or COPY; jobs that ended are in haul.finished_jobs';
 COMMENT ON COLUMN haul.jobs.id IS 'Identity; with claim it names one execution';
@@ -62,7 +64,7 @@ COMMENT ON COLUMN haul.jobs.queue IS 'Queue, 1 to 63 characters of any kind; "na
 COMMENT ON COLUMN haul.jobs.kind IS 'What to do: the name under which workers register a handler, 1 to 128 characters';
 COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object';
 COMMENT ON COLUMN haul.jobs.priority IS 'Order within the queue: 1 runs first, 32767 last';
-COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time';
+COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time; infinity for a waiting job that something else makes ready';
 COMMENT ON COLUMN haul.jobs.max_attempts IS 'Executions allowed in all, at least 1';
 COMMENT ON COLUMN haul.jobs.backoff IS 'Pause before a retry, see haul.backoff_delay(); NULL: that of the kind (haul.kinds), else of the setting haul.backoff';
 COMMENT ON COLUMN haul.jobs.timeout IS 'The worker stops an execution that takes longer; NULL: no limit';

@@ -50,7 +50,7 @@ BEGIN ATOMIC
 					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at <= now() AND j.state = 'ready'
 					ORDER BY j.run_at LIMIT 1) AS oldest_due,
 			   (SELECT j.run_at FROM haul.jobs AS j
-					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at > now() AND j.state = 'ready'
+					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at > now() AND j.run_at < 'infinity' AND j.state = 'ready'
 					ORDER BY j.run_at LIMIT 1) AS next_due
 			FROM walk AS w
 	), live AS (
