@@ -27,14 +27,30 @@ typedef struct HaulCatalog
 	Oid queues_pkey;
 	Oid kinds;
 	Oid kinds_pkey;
+	Oid workflows;
+	Oid workflows_pkey;
+	Oid workflow_jobs;
+	Oid workflow_jobs_pkey;
+	Oid workflow_jobs_job;
+	Oid workflow_ends;
+	Oid gates;
+	Oid gates_pkey;
+	Oid replies;
+	Oid replies_id_seq;
 } HaulCatalog;
 
 /* The OIDs in the current database. Raises an error when the extension is not
  * installed. Valid until the next invalidation: call it again after taking a lock. */
 extern const HaulCatalog *haul_catalog(void);
 
-/* Runs a command with the rights of the extension's owner; the text must be constant.
- * Returns how many rows it processed. */
-extern uint64 haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values);
+/* Runs a command with the rights of the extension's owner; the text must be constant. Jobs that it
+ * enqueues are the caller's.
+ * nulls as for SPI_execute_with_args(). Returns how many rows it processed. */
+extern uint64 haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values,
+								const char *nulls);
+
+/* The same for a query that returns one row: copies of its columns. */
+extern void haul_query_as_owner(const char *command, int nargs, Oid *types, Datum *values,
+								const char *nulls, Datum *results, bool *result_nulls);
 
 #endif

@@ -29,6 +29,7 @@
 #include "arguments.h"
 #include "checkout.h"
 #include "database.h"
+#include "session_wait.h"
 #include "shmem.h"
 #include "waiter.h"
 
@@ -130,49 +131,12 @@ look_again_at(const Poll *poll)
 	return again;
 }
 
-static void
-client_is_gone(void)
-{
-	ClientConnectionLost = true;
-	InterruptPending = true;
-}
-
-/* Waits for the latch, or for the client to go away. */
-static void
-wait_a_while(long milliseconds)
-{
-	static uint32 name = 0;
-	WaitEvent event;
-
-	if (FeBeWaitSet == NULL)
-	{
-		/* a background worker, which has no client */
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
-						 haul_wait_event(&name, "HaulCheckoutWait"));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		return;
-	}
-	if (WaitEventSetCanReportClosed())
-		ModifyWaitEvent(FeBeWaitSet, FeBeWaitSetSocketPos, WL_SOCKET_CLOSED, NULL);
-	else
-		milliseconds = Min(milliseconds, 1000); /* whatever else the set waits for */
-	if (WaitEventSetWait(FeBeWaitSet, milliseconds, &event, 1,
-						 haul_wait_event(&name, "HaulCheckoutWait")) == 0)
-		return;
-	if (event.events & WL_POSTMASTER_DEATH)
-		proc_exit(1);
-	if (event.events & WL_SOCKET_CLOSED)
-		client_is_gone();
-	if (event.events & WL_LATCH_SET)
-		ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
 /* Sleeps until woken, or the time has come. */
 static void
 sleep_until(TimestampTz time)
 {
+	static uint32 event = 0;
+
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
@@ -182,12 +146,11 @@ sleep_until(TimestampTz time)
 
 		if (now >= end)
 			break;
-		wait_a_while(TimestampDifferenceMilliseconds(now, end));
+		session_wait(TimestampDifferenceMilliseconds(now, end),
+					 haul_wait_event(&event, "HaulCheckoutWait"));
 	}
 	/* nobody would get the jobs; may reset the latch, but now we look anyway */
-	if (FeBeWaitSet != NULL && WaitEventSetCanReportClosed() && !pq_check_connection())
-		client_is_gone();
-	CHECK_FOR_INTERRUPTS();
+	session_check_client();
 }
 
 /* A claim that is lost in a crash is a job that is ready again: its commit need not be flushed. */
@@ -225,28 +188,11 @@ poll_until_found(const Poll *poll)
 	return jobs;
 }
 
-static TimestampTz
-end_of_wait(const Interval *wait)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(wait)));
-
-	if (until < now)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("wait must not be negative: %s",
-					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
-	return until;
-}
-
 PG_FUNCTION_INFO_V1(haul_checkout_wait);
 
 Datum
 haul_checkout_wait(PG_FUNCTION_ARGS)
 {
-	CallContext *context = castNode(CallContext, fcinfo->context);
 	TupleDesc description;
 	Poll poll;
 	Jsonb *jobs;
@@ -256,17 +202,13 @@ haul_checkout_wait(PG_FUNCTION_ARGS)
 	arguments_refuse_null(fcinfo, 0, "worker_id");
 	arguments_refuse_null(fcinfo, 1, "max_jobs");
 	arguments_refuse_null(fcinfo, 2, "wait");
-	if (context == NULL || context->atomic)
-		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-						errmsg("haul.checkout_wait() cannot run inside a transaction block"),
-						errhint("It waits between transactions. Call it in autocommit mode, or "
-								"call haul.checkout().")));
+	session_refuse_transaction_block(fcinfo, "haul.checkout_wait", "call haul.checkout()");
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "haul.checkout_wait() must return a record");
 	description = BlessTupleDesc(description);
 	poll.worker = PG_GETARG_INT64(0);
 	poll.max_jobs = PG_GETARG_INT32(1);
-	poll.until = end_of_wait(PG_GETARG_INTERVAL_P(2));
+	poll.until = session_wait_end(PG_GETARG_INTERVAL_P(2), "wait");
 
 	jobs = poll_until_found(&poll);
 	value =

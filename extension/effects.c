@@ -11,11 +11,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "await.h"
 #include "catalog.h"
 #include "database.h"
 #include "effects.h"
@@ -55,6 +57,8 @@ static Note *last_note;		 /* the one used last */
 static List *scans = NIL;	 /* of LaneScan */
 static List *gone = NIL;	 /* of Gone */
 static bool announce;
+static bool job_ended;
+static List *mailboxes = NIL; /* of char *: who is to be told of replies */
 
 /* ---- ends of transactions ---- */
 
@@ -67,6 +71,8 @@ forget_everything(void)
 	scans = NIL;
 	gone = NIL;
 	announce = false;
+	job_ended = false;
+	mailboxes = NIL;
 }
 
 static bool
@@ -146,6 +152,8 @@ apply(void)
 		waiter_worker_gone(((Gone *) lfirst(cell))->worker);
 	if (announce)
 		database_announce();
+	if (job_ended)
+		await_wake();
 }
 
 static void
@@ -184,6 +192,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			/* not earlier: a transaction that has notified cannot be prepared */
+			foreach (cell, mailboxes)
+				Async_Notify("haul_reply", lfirst(cell));
 			if (nobody_else_notifies())
 				notify_everybody();
 			break;
@@ -468,6 +479,26 @@ effects_scanned(const LaneScan *scan)
 	copy = palloc(sizeof(LaneScan));
 	*copy = *scan;
 	scans = lappend(scans, copy);
+	MemoryContextSwitchTo(caller);
+}
+
+void
+effects_job_ended(void)
+{
+	register_callbacks();
+	job_ended = true;
+}
+
+void
+effects_replied(const text *mailbox)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	char *name = text_to_cstring(mailbox);
+
+	register_callbacks();
+	/* repetitions are dropped when they are sent; most come one after the other */
+	if (mailboxes == NIL || strcmp(llast(mailboxes), name) != 0)
+		mailboxes = lappend(mailboxes, name);
 	MemoryContextSwitchTo(caller);
 }
 

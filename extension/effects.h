@@ -27,6 +27,12 @@ extern void effects_claimed(const LaneTag *tag, int64 jobs);
 /* It has scanned the lane; floors may rise when it commits. */
 extern void effects_scanned(const LaneScan *scan);
 
+/* It ends a job, or a run of one. */
+extern void effects_job_ended(void);
+
+/* There is a reply in the mailbox: NOTIFY on the channel haul_reply. */
+extern void effects_replied(const text *mailbox);
+
 /* It deletes the row of a worker. */
 extern void effects_worker_gone(int64 worker);
 

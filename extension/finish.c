@@ -179,7 +179,7 @@ release_job(Call *call, const Token *token, int position, void *arg)
 	if (started)
 		transition_interrupt(call, job, false);
 	else
-		transition_requeue(call, job, &requeue);
+		(void) transition_requeue(call, job, &requeue);
 	return true;
 }
 
@@ -297,10 +297,9 @@ haul_fail(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			outcome = "ready";
 			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now)
 											 : after(call->now, PG_GETARG_INTERVAL_P(5));
-			transition_requeue(call, job, &requeue);
+			outcome = transition_requeue(call, job, &requeue) ? "ready" : "cancelled";
 		}
 		history_add_error(call->history, job, name, requeue.error, detail);
 	}
@@ -357,7 +356,7 @@ haul_snooze(PG_FUNCTION_ARGS)
 	call = open_call_for_job(&token, "haul.snooze()", &job);
 	requeue.run_at = after(call->now, PG_GETARG_INTERVAL_P(3));
 	if (job != NULL)
-		transition_requeue(call, job, &requeue);
+		(void) transition_requeue(call, job, &requeue);
 	call_close(call);
 	PG_RETURN_BOOL(job != NULL);
 }

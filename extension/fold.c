@@ -246,7 +246,7 @@ add_to_totals(const Total *total)
 					  "cancels = t.cancels + excluded.cancels, "
 					  "releases = t.releases + excluded.releases, "
 					  "drops = t.drops + excluded.drops",
-					  lengthof(values), types, values);
+					  lengthof(values), types, values, NULL);
 }
 
 static void

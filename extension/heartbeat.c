@@ -33,7 +33,7 @@
 
 #include "compat.h"
 #include "catalog.h"
-#include "row_reader.h"
+#include "row_writer.h"
 
 enum
 {
@@ -51,35 +51,6 @@ typedef struct Beat
 	int columns[BEAT_COLUMNS]; /* numbers, from 1 */
 	Datum values[BEAT_COLUMNS];
 } Beat;
-
-/* The latest version of the worker's row, locked until the end of the transaction; false when it
- * has none. */
-static bool
-lock_row(Relation workers, int64 id, TupleTableSlot *row)
-{
-	for (;;)
-	{
-		RowReader reader;
-		ScanKeyData key;
-		TupleTableSlot *found;
-		TM_FailureData failure;
-		TM_Result result = TM_Deleted;
-
-		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-		row_reader_open(&reader, RelationGetRelid(workers), haul_catalog()->workers_pkey,
-						RowExclusiveLock, &key);
-		found = row_reader_next(&reader);
-		if (found != NULL)
-			result = table_tuple_lock(workers, &found->tts_tid, reader.snapshot, row,
-									  GetCurrentCommandId(true), LockTupleNoKeyExclusive,
-									  LockWaitBlock, 0, &failure);
-		row_reader_close(&reader);
-		if (found == NULL || result == TM_Ok)
-			return found != NULL;
-		/* changed meanwhile, by others or by the statement that called us: look again */
-		CommandCounterIncrement();
-	}
-}
 
 /* Whether nothing but the table itself holds, or wants to know of, the values in these columns. */
 static bool
@@ -139,7 +110,7 @@ update(int64 id, const Beat *beat)
 
 	haul_run_as_owner(
 		"UPDATE haul.workers SET last_heartbeat_at = $2, busy = $3, status = $4 WHERE id = $1",
-		lengthof(values), types, values);
+		lengthof(values), types, values, NULL);
 }
 
 PG_FUNCTION_INFO_V1(haul_beat);
@@ -151,8 +122,11 @@ haul_beat(PG_FUNCTION_ARGS)
 	int64 id = PG_GETARG_INT64(0);
 	Relation workers = table_open(haul_catalog()->workers, RowExclusiveLock);
 	TupleTableSlot *row = table_slot_create(workers, NULL);
-	bool alive = lock_row(workers, id, row);
+	ScanKeyData key;
+	bool alive;
 
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	alive = row_lock(workers, haul_catalog()->workers_pkey, &key, 1, row);
 	if (alive)
 	{
 		Beat beat;

@@ -358,8 +358,8 @@ job_store_end_scan(JobStore *store)
 
 /* A row was changed since the snapshot was taken, by others or by ourselves: take
  * one that sees it. */
-static void
-renew_snapshot(JobStore *store)
+void
+job_store_renew(JobStore *store)
 {
 	CommandCounterIncrement();
 	if (store->probe != NULL)
@@ -403,7 +403,7 @@ job_store_lock(JobStore *store, TupleTableSlot *job, LockWaitPolicy wait)
 						 GetCurrentCommandId(true), LockTupleNoKeyExclusive, wait, 0, &failure);
 	ExecClearTuple(store->locked);
 	if (wait == LockWaitBlock && result != TM_Ok)
-		renew_snapshot(store);
+		job_store_renew(store);
 	return result == TM_Ok ? JOB_LOCKED : result == TM_WouldBlock ? JOB_BUSY : JOB_CHANGED;
 }
 
@@ -509,6 +509,6 @@ job_store_delete(JobStore *store, TupleTableSlot *job)
 	if (table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot,
 						   InvalidSnapshot, true, &failure, false) == TM_Ok)
 		return true;
-	renew_snapshot(store);
+	job_store_renew(store);
 	return false;
 }

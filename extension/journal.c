@@ -313,7 +313,7 @@ journal_mark_folded(Journal journal, int side, int64 upto, BlockNumber front)
 	haul_run_as_owner(
 		"WITH outdated AS (DELETE FROM haul._folds WHERE name = $1 AND upto = $2) "
 		"INSERT INTO haul._folds (name, upto, filenode, front) VALUES ($1, $3, $4, $5)",
-		lengthof(values), types, values);
+		lengthof(values), types, values, NULL);
 	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
 }
@@ -382,7 +382,7 @@ haul_empty_journals(PG_FUNCTION_ARGS)
 	for (Journal journal = 0; journal < JOURNALS; journal++)
 		if (lock_to_empty(journal, side))
 		{
-			haul_run_as_owner(truncate[journal][side], 0, NULL, NULL);
+			haul_run_as_owner(truncate[journal][side], 0, NULL, NULL, NULL);
 			emptied++;
 		}
 	PG_RETURN_INT32(emptied);

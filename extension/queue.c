@@ -68,7 +68,7 @@ queue_get(text *name)
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(name));
 	row_reader_open(&reader, haul_catalog()->queues, haul_catalog()->queues_pkey, AccessShareLock,
-					&key);
+					&key, 1);
 	row = row_reader_next(&reader);
 
 	caller = MemoryContextSwitchTo(context);

@@ -123,7 +123,7 @@ haul_unregister_worker(PG_FUNCTION_ARGS)
 	Datum worker = PG_GETARG_DATUM(0);
 
 	released_by_trigger = 0;
-	if (haul_run_as_owner("DELETE FROM haul.workers WHERE id = $1", 1, &type, &worker) == 0)
+	if (haul_run_as_owner("DELETE FROM haul.workers WHERE id = $1", 1, &type, &worker, NULL) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(released_by_trigger);
 }
@@ -180,7 +180,7 @@ haul_reconcile(PG_FUNCTION_ARGS)
 			job = lock_unknown(call, worker, leases[i].jobs[j], known, nknown);
 			if (job == NULL)
 				continue;
-			transition_requeue(call, job, &requeue);
+			(void) transition_requeue(call, job, &requeue);
 			released++;
 		}
 	call_close(call);

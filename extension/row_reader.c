@@ -12,14 +12,15 @@
 #include "row_reader.h"
 
 void
-row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey key)
+row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys,
+				int nkeys)
 {
 	reader->table = table_open(table, mode);
 	reader->index = index_open(index, AccessShareLock);
 	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	reader->row = table_slot_create(reader->table, NULL);
-	reader->scan = haul_index_beginscan(reader->table, reader->index, reader->snapshot, 1);
-	index_rescan(reader->scan, key, 1, NULL, 0);
+	reader->scan = haul_index_beginscan(reader->table, reader->index, reader->snapshot, nkeys);
+	index_rescan(reader->scan, keys, nkeys, NULL, 0);
 }
 
 TupleTableSlot *

@@ -21,7 +21,8 @@ typedef struct RowReader
 	TupleTableSlot *row;
 } RowReader;
 
-extern void row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey key);
+extern void row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys,
+							int nkeys);
 
 /* The next row, all columns fetched; NULL after the last. */
 extern TupleTableSlot *row_reader_next(RowReader *reader);

@@ -25,6 +25,8 @@ int haul_keep_completed;
 int haul_keep_failed;
 int haul_keep_errors;
 int haul_keep_cron_runs;
+int haul_keep_workflows;
+int haul_keep_replies;
 int haul_misfire_grace;
 char *haul_enqueuer;
 char *haul_databases;
@@ -125,6 +127,14 @@ haul_settings_define(void)
 	DefineCustomIntVariable("haul.keep_cron_runs", "How long rows stay in haul.cron_runs.", NULL,
 							&haul_keep_cron_runs, 30 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("haul.keep_workflows",
+							"How long a workflow stays after its last job ended.", NULL,
+							&haul_keep_workflows, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("haul.keep_replies",
+							"How long rows stay in haul.replies that nobody takes.", NULL,
+							&haul_keep_replies, 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable(
 		"haul.misfire_grace",
 		"A tick of a schedule that is late by more than this was missed; by less, it still fires.",

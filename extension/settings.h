@@ -12,6 +12,8 @@ extern int haul_keep_completed;	   /* seconds */
 extern int haul_keep_failed;	   /* seconds */
 extern int haul_keep_errors;	   /* seconds */
 extern int haul_keep_cron_runs;	   /* seconds */
+extern int haul_keep_workflows;	   /* seconds */
+extern int haul_keep_replies;	   /* seconds */
 extern int haul_misfire_grace;	   /* seconds */
 extern char *haul_enqueuer;		   /* role that jobs are enqueued for; "": the current user */
 

@@ -8,6 +8,7 @@
 #include "storage/shmem.h"
 
 #include "compat.h"
+#include "await.h"
 #include "database.h"
 #include "lane.h"
 #include "shmem.h"
@@ -25,6 +26,7 @@ static const struct
 	{"pg_haul databases", database_shmem_size, database_shmem_attach},
 	{"pg_haul lanes", lane_shmem_size, lane_shmem_attach},
 	{"pg_haul waiters", waiter_shmem_size, waiter_shmem_attach},
+	{"pg_haul awaiting", await_shmem_size, await_shmem_attach},
 };
 
 static shmem_request_hook_type next_request;

@@ -13,9 +13,11 @@
 #include "database.h"
 #include "effects.h"
 #include "job.h"
+#include "outcome.h"
 #include "queue.h"
 #include "settings.h"
 #include "transition.h"
+#include "workflow.h"
 #include "tcop/utility.h"
 
 Call *
@@ -48,6 +50,7 @@ void
 call_close(Call *call)
 {
 	MemoryContextSwitchTo(MemoryContextGetParent(call->scratch));
+	outcomes_tell(call);
 	history_close(call->history);
 	ledger_close(call->ledger);
 	job_store_close(call->store);
@@ -93,63 +96,7 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	return true;
 }
 
-bool
-transition_complete(Call *call, TupleTableSlot *job, Datum result)
-{
-	Assert(job_says(job, JOB_STATE, "running"));
-	if (!job_store_delete(call->store, job))
-		return false;
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, lease_of(job));
-	history_add_job(call->history, job, "completed", result);
-	return true;
-}
-
-bool
-transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result)
-{
-	Assert(job_says(job, JOB_STATE, "ready"));
-	if (!job_store_delete(call->store, job))
-		return false;
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, 0);
-	job_set(job, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
-	job_set(job, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
-	job_set(job, JOB_WORKER_ID, Int64GetDatum(worker));
-	history_add_job(call->history, job, "completed", result);
-	return true;
-}
-
-/* Deletes a job that is locked, so that nobody can have changed it. */
-static void
-delete_locked(Call *call, TupleTableSlot *job)
-{
-	if (!job_store_delete(call->store, job))
-		elog(ERROR, "job " INT64_FORMAT " was changed although it is locked", job_id(job));
-}
-
-void
-transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason)
-{
-	Assert(job_says(job, JOB_STATE, "running"));
-	delete_locked(call, job);
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), counter, lease_of(job));
-	job_set(job, JOB_LAST_ERROR, reason);
-	history_add_job(call->history, job, state, (Datum) 0);
-}
-
-void
-transition_expire(Call *call, TupleTableSlot *job)
-{
-	char *reason;
-
-	Assert(job_says(job, JOB_STATE, "ready") && job_is_expired(job, call->now));
-	delete_locked(call, job);
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
-	reason = psprintf("not started by %s, its queue timeout",
-					  timestamptz_to_str(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT))));
-	job_set(job, JOB_LAST_ERROR, CStringGetTextDatum(reason));
-	history_add_job(call->history, job, "discarded", (Datum) 0);
-}
+/* ---- ready ---- */
 
 /* greatest(run_at, enqueued_at) + queue_timeout */
 static Datum
@@ -170,17 +117,64 @@ transition_made_ready(TupleTableSlot *job)
 		effects_job_expires(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)), job_id(job));
 }
 
-void
-transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
+/*
+ * The queue timeout is for jobs that have not been started. It begins anew with
+ * a new run_at; an expiry given as a time does not outlive a snooze.
+ */
+static void
+renew_expiry(TupleTableSlot *copy, bool new_run_at)
 {
-	TupleTableSlot *copy = job_store_edit(call->store, job);
-	int64 lease = lease_of(job);
+	if (job_attempt(copy) > 0)
+		job_clear(copy, JOB_EXPIRES_AT);
+	else if (new_run_at && !job_is_null(copy, JOB_QUEUE_TIMEOUT))
+		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
+	else if (new_run_at)
+		job_clear(copy, JOB_EXPIRES_AT);
+}
 
-	Assert(job_says(job, JOB_STATE, "running"));
+/* Writes the copy of a job that is ready now. */
+static void
+write_ready(Call *call, TupleTableSlot *job, TupleTableSlot *copy)
+{
 	job_set(copy, JOB_STATE, CStringGetTextDatum("ready"));
 	job_clear(copy, JOB_WORKER_ID);
 	job_clear(copy, JOB_LEASE_ID);
 	job_clear(copy, JOB_STARTED_AT);
+	if (!job_store_update(call->store, job))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT
+							   " becomes ready",
+							   job_id(job)),
+						errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
+	slot_getallattrs(copy);
+	transition_made_ready(copy);
+}
+
+void
+transition_release(Call *call, TupleTableSlot *job, TimestampTz run_at)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+
+	Assert(job_says(job, JOB_STATE, "waiting"));
+	job_set(copy, JOB_RUN_AT, TimestampTzGetDatum(Max(run_at, call->now)));
+	if (!job_is_null(job, JOB_QUEUE_TIMEOUT))
+		renew_expiry(copy, true);
+	write_ready(call, job, copy);
+}
+
+bool
+transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
+{
+	TupleTableSlot *copy;
+
+	Assert(job_says(job, JOB_STATE, "running"));
+	if (workflow_is_cancelled(job))
+	{
+		transition_end(call, job, "cancelled", COUNT_CANCELS,
+					   CStringGetTextDatum(WORKFLOW_CANCELLED));
+		return false;
+	}
+	copy = job_store_edit(call->store, job);
 	if (!how->charge)
 		job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) - 1));
 	if (how->interrupted)
@@ -196,28 +190,141 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 		job_set(copy, JOB_QUEUE, PointerGetDatum(how->queue));
 	if (how->error != (Datum) 0)
 		job_set(copy, JOB_LAST_ERROR, how->error);
-
-	/*
-	 * The queue timeout is for jobs that have not been started. It begins anew with
-	 * a new run_at; an expiry given as a time does not outlive a snooze.
-	 */
-	if (job_attempt(copy) > 0)
-		job_clear(copy, JOB_EXPIRES_AT);
-	else if (how->run_at != 0 && !job_is_null(copy, JOB_QUEUE_TIMEOUT))
-		job_set(copy, JOB_EXPIRES_AT, queue_timeout_end(copy));
-	else if (how->run_at != 0)
-		job_clear(copy, JOB_EXPIRES_AT);
-
-	if (!job_store_update(call->store, job))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT
-							   " goes back to ready",
-							   job_id(job)),
-						errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
-	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease);
-	slot_getallattrs(copy);
-	transition_made_ready(copy);
+	renew_expiry(copy, how->run_at != 0);
+	write_ready(call, job, copy);
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease_of(job));
+	return true;
 }
+
+/* ---- ends ---- */
+
+/* Deletes a job that is locked, so that nobody can have changed it. */
+static void
+delete_locked(Call *call, TupleTableSlot *job)
+{
+	if (!job_store_delete(call->store, job))
+		elog(ERROR, "job " INT64_FORMAT " was changed although it is locked", job_id(job));
+}
+
+static void
+record_end(Call *call, TupleTableSlot *job, const char *state, Datum result, bool repeats)
+{
+	history_add_job(call->history, job, state, result);
+	outcome_note(call, job, state, result, repeats);
+}
+
+static bool
+is_periodic(TupleTableSlot *job)
+{
+	return !job_is_null(job, JOB_EVERY);
+}
+
+/* A run of a locked periodic job is over: it is ready again, as if it had never run, but for the claim,
+ * which is never handed out twice. */
+static void
+run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+
+	job_set(copy, JOB_RUN_AT,
+			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(call->now),
+								job_value(job, JOB_EVERY)));
+	job_set(copy, JOB_ATTEMPT, Int32GetDatum(0));
+	job_set(copy, JOB_INTERRUPTIONS, Int16GetDatum(0));
+	job_clear(copy, JOB_INTERRUPTED_AT);
+	job_clear(copy, JOB_LAST_ERROR);
+	job_clear(copy, JOB_PROGRESS);
+	renew_expiry(copy, true);
+	write_ready(call, job, copy);
+	record_end(call, job, state, result, true);
+}
+
+bool
+transition_complete(Call *call, TupleTableSlot *job, Datum result)
+{
+	Assert(job_says(job, JOB_STATE, "running"));
+	if (is_periodic(job))
+	{
+		if (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED)
+			return false;
+		run_again(call, job, "completed", result);
+	}
+	else
+	{
+		if (!job_store_delete(call->store, job))
+			return false;
+		record_end(call, job, "completed", result, false);
+	}
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, lease_of(job));
+	return true;
+}
+
+bool
+transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result)
+{
+	Assert(job_says(job, JOB_STATE, "ready"));
+	if (is_periodic(job) ? job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED
+						 : !job_store_delete(call->store, job))
+		return false;
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, 0);
+	job_set(job, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
+	job_set(job, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
+	job_set(job, JOB_WORKER_ID, Int64GetDatum(worker));
+	if (is_periodic(job))
+		run_again(call, job, "completed", result);
+	else
+		record_end(call, job, "completed", result, false);
+	return true;
+}
+
+void
+transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason)
+{
+	int64 lease = lease_of(job);
+
+	Assert(job_says(job, JOB_STATE, "running"));
+	job_set(job, JOB_LAST_ERROR, reason);
+	if (is_periodic(job) && strcmp(state, "discarded") == 0)
+		run_again(call, job, state, (Datum) 0);
+	else
+	{
+		delete_locked(call, job);
+		record_end(call, job, state, (Datum) 0, false);
+	}
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), counter, lease);
+}
+
+void
+transition_drop(Call *call, TupleTableSlot *job, const char *state, Datum reason)
+{
+	Assert(!job_says(job, JOB_STATE, "running"));
+	delete_locked(call, job);
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
+	job_set(job, JOB_LAST_ERROR, reason);
+	record_end(call, job, state, (Datum) 0, false);
+}
+
+void
+transition_expire(Call *call, TupleTableSlot *job)
+{
+	Datum reason = CStringGetTextDatum(
+		psprintf("not started by %s, its queue timeout",
+				 timestamptz_to_str(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)))));
+
+	Assert(job_says(job, JOB_STATE, "ready") && job_is_expired(job, call->now));
+	/* an expiry given as a time is no other for the next run */
+	if (!is_periodic(job) || job_is_null(job, JOB_QUEUE_TIMEOUT))
+	{
+		transition_drop(call, job, "discarded", reason);
+		return;
+	}
+	job_set(job, JOB_LAST_ERROR, reason);
+	run_again(call, job, "discarded", (Datum) 0);
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
+}
+
+/* ---- interruptions ---- */
 
 void
 transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
@@ -230,7 +337,7 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 
 	if (job_is_null(job, JOB_STARTED_AT))
 	{
-		transition_requeue(call, job, &requeue);
+		(void) transition_requeue(call, job, &requeue);
 		return;
 	}
 
@@ -250,7 +357,7 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 		reason = psprintf("interrupted in mid-run at attempt %d, the last", job_attempt(job));
 	else
 	{
-		transition_requeue(call, job, &requeue);
+		(void) transition_requeue(call, job, &requeue);
 		return;
 	}
 

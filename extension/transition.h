@@ -1,9 +1,13 @@
 /*
  * transition.h: the changes of a job's state, each with its count and its record.
  *
- *   ready ──claim──► running ──complete, end──► haul.finished_jobs
- *     ▲                 │
- *     └─────requeue─────┘         ready ──expire──► haul.finished_jobs
+ *   waiting ──release──► ready ──claim──► running ──complete, end──► haul.finished_jobs
+ *                          ▲                 │
+ *                          └─requeue, repeat─┘     ready ──expire──► haul.finished_jobs
+ *                                         ready, waiting ──drop────► haul.finished_jobs
+ *
+ * The end of a run of a periodic job (every) that completes or is discarded repeats it: the run
+ * goes to haul.finished_jobs, and the job is ready again.
  *
  * Those that take a locked job need its row locked by job_store_lock(). Where a
  * function returns false, nothing was done.
@@ -14,6 +18,7 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
+#include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
 #include "history.h"
@@ -28,6 +33,7 @@ typedef struct Call
 	JobStore *store;
 	Ledger *ledger;
 	History *history;
+	List *outcomes;		   /* of Outcome: to be told when the call closes */
 	MemoryContext scratch; /* for one job; call_next_job() resets it */
 } Call;
 
@@ -42,7 +48,7 @@ extern void call_close(Call *call);
 extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
 							 bool confirm_start, TupleTableSlot **claimed);
 
-/* Ends a running job as completed; result may be 0. Needs no lock: false when the job
+/* Ends a running job as completed, or repeats it; result may be 0. Needs no lock: false when the job
  * was changed since it was read (find it again). */
 extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 
@@ -50,12 +56,19 @@ extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker,
 										  Datum result);
 
-/* Ends a locked running job without success: state is failed, discarded or cancelled. */
+/* Ends a locked running job without success: state is failed, discarded or cancelled. A periodic job that is
+ * discarded is repeated. */
 extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter,
 						   Datum reason);
 
 /* Discards a locked ready job that was not started within its queue timeout. */
 extern void transition_expire(Call *call, TupleTableSlot *job);
+
+/* Ends a locked job that is ready or waiting: state is discarded or cancelled. */
+extern void transition_drop(Call *call, TupleTableSlot *job, const char *state, Datum reason);
+
+/* Makes a locked waiting job ready, to be run now or at run_at, whichever is later. */
+extern void transition_release(Call *call, TupleTableSlot *job, TimestampTz run_at);
 
 /* A job is ready: whoever it concerns learns of it when the transaction commits. */
 extern void transition_made_ready(TupleTableSlot *job);
@@ -71,8 +84,9 @@ typedef struct Requeue
 	Datum error;		/* 0: last_error stays */
 } Requeue;
 
-/* Puts a locked running job back to ready. */
-extern void transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
+/* Puts a locked running job back to ready; false when it ends as cancelled instead, with the workflow that it
+ * belongs to. */
+extern bool transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
 
 /*
  * Takes a locked running job from a worker that did not end it: by on_interrupt it

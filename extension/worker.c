@@ -134,7 +134,7 @@ worker_find(int64 id)
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	row_reader_open(&reader, haul_catalog()->workers, haul_catalog()->workers_pkey, AccessShareLock,
-					&key);
+					&key, 1);
 	row = row_reader_next(&reader);
 	if (row != NULL)
 	{

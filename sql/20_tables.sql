@@ -79,11 +79,11 @@ COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limit
 COMMENT ON COLUMN haul.jobs.pin IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any worker take it';
 COMMENT ON COLUMN haul.jobs.pin_strict IS 'Only the worker named by pin takes the job';
 COMMENT ON COLUMN haul.jobs.avoid IS 'Names of workers that never take the job';
-COMMENT ON COLUMN haul.jobs.every IS 'Recorded for periodic jobs, which this version does not repeat';
-COMMENT ON COLUMN haul.jobs.workflow_id IS 'Recorded for workflows, which this version does not run';
-COMMENT ON COLUMN haul.jobs.reply_to IS 'Recorded for feedback to the enqueuer, which this version does not send';
+COMMENT ON COLUMN haul.jobs.every IS 'The job runs again so long after the end of each run that completes or is discarded; failed for good or cancelled, it ends';
+COMMENT ON COLUMN haul.jobs.workflow_id IS 'Workflow it belongs to (haul.workflows), set by haul.workflow() and haul.chain()';
+COMMENT ON COLUMN haul.jobs.reply_to IS 'Mailbox of the enqueuer: each end of the job, or of a run of it, puts a row into haul.replies';
 COMMENT ON COLUMN haul.jobs.keep IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
-COMMENT ON COLUMN haul.jobs.cron_name IS 'Recorded for schedules, which this version does not have';
+COMMENT ON COLUMN haul.jobs.cron_name IS 'Schedule that enqueued it (haul.cron)';
 COMMENT ON COLUMN haul.jobs.enqueued_at IS 'When it was enqueued';
 COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server';
 COMMENT ON COLUMN haul.jobs.state IS 'ready, running or waiting';

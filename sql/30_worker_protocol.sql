@@ -224,7 +224,7 @@ CREATE FUNCTION haul.fail(worker_id bigint, id bigint, claim integer, error text
 	AS 'MODULE_PATHNAME', 'haul_fail';
 COMMENT ON FUNCTION haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean) IS
 'Records a failed attempt. With attempts left the job is ready again after its backoff, or after retry_in, in its queue or in retry_queue;
-with none left, or with final, it ends as failed. Returns ready, failed, or NULL when the job was not owned.
+with none left, or with final, it ends as failed. Returns ready, failed, cancelled (a job of a workflow that was cancelled is not tried again), or NULL when the job was not owned.
 Errors: 22004 for a NULL error, 22023 for a negative retry_in or a bad retry_queue.';
 
 CREATE FUNCTION haul.discard(worker_id bigint, id bigint, claim integer, reason text) RETURNS boolean

@@ -95,6 +95,8 @@ BEGIN
 	PERFORM haul._count_deleted_jobs(queue, lease_id, count(*) FILTER (WHERE state = 'running')::integer,
 									 count(*) FILTER (WHERE state <> 'running')::integer)
 		FROM gone GROUP BY queue, lease_id;
+	PERFORM haul._tell_deleted(g) FROM gone AS g
+		WHERE g.workflow_id IS NOT NULL OR g.cron_name IS NOT NULL OR g.reply_to IS NOT NULL;
 	RETURN NULL;
 END
 $$;

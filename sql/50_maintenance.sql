@@ -183,6 +183,8 @@ BEGIN
 		'workers_removed', haul.cleanup_workers(),
 		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
 		'jobs_expired', haul._expire(10000),
+		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
+		'replies_dropped', haul._prune_replies(),
 		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);
 	-- last: it locks the tables that it empties until the end of the transaction
 	PERFORM haul._empty_journals();

@@ -21,7 +21,15 @@ BEGIN
 			haul.enqueue(text, jsonb, text, integer, timestamptz, integer, text, interval, text, interval, timestamptz,
 						 text, text, text, text, integer, text, boolean, text[], interval, text, interval),
 			haul.enqueue_many(jsonb),
-			haul.backoff_delay(text, integer) TO %1$I
+			haul.workflow(jsonb),
+			haul.chain(jsonb, text, text),
+			haul._workflow(jsonb, text),
+			haul._check_workflow(jsonb),
+			haul._workflow_edges(jsonb, text[]),
+			haul.backoff_delay(text, integer) TO %1$I;
+		GRANT EXECUTE ON PROCEDURE haul.wait_for(bigint, interval, text, jsonb, text) TO %1$I;
+		GRANT SELECT, DELETE ON haul.my_replies TO %1$I;
+		GRANT SELECT ON haul.my_workflows TO %1$I
 		$sql$, role);
 END
 $$;
@@ -47,6 +55,7 @@ BEGIN
 			haul.progress(bigint, bigint, integer, jsonb),
 			haul.reconcile(bigint, bigint[], integer[]),
 			haul.next_due(bigint),
+			haul.results(bigint),
 			haul.heartbeat(bigint, integer, text),
 			haul.unregister_worker(bigint),
 			haul.maintain(boolean),
@@ -71,7 +80,10 @@ BEGIN
 		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
 		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
 		GRANT DELETE ON haul.workers TO %1$I;
-		GRANT EXECUTE ON FUNCTION haul.cleanup_workers(interval) TO %1$I
+		GRANT EXECUTE ON FUNCTION
+			haul.cleanup_workers(interval),
+			haul.cancel_workflow(bigint),
+			haul.retry_workflow(bigint) TO %1$I
 		$sql$, role);
 END
 $$;

@@ -19,3 +19,11 @@ SELECT pg_catalog.pg_extension_config_dump('haul._ledger_1',
 	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_ledger_1'')');
 SELECT pg_catalog.pg_extension_config_dump('haul._entry_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('haul._lease_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.workflows', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.workflows_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.workflow_jobs', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._workflow_ends', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._gates', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._gate_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.replies', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.replies_id_seq', '');

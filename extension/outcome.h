@@ -1,0 +1,47 @@
+/*
+ * outcome.h: how jobs ended, told to those who wait for it: workflows, schedules, enqueuers.
+ *
+ * Noted while a call changes jobs, told when it closes. Jobs that nobody waits for cost
+ * nothing here.
+ */
+#ifndef HAUL_OUTCOME_H
+#define HAUL_OUTCOME_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/timestamp.h"
+
+struct Call;
+
+typedef struct Outcome
+{
+	int64 id;
+	int32 claim;
+	int32 attempt;
+	const char *state; /* completed, failed, discarded or cancelled */
+	bool repeats;	   /* a run of a periodic job, which goes on */
+	TimestampTz started_at; /* 0: it never began */
+	Datum result;			/* 0: none */
+	Datum error;			/* 0: none */
+	int64 workflow;			/* 0: none */
+	text *reply_to;			/* NULL: none, and so on */
+	text *cron_name;
+	char *enqueued_by;
+	Datum job; /* the job as JSON, for the member of a workflow that did not succeed; else 0 */
+} Outcome;
+
+static inline bool
+outcome_is_success(const Outcome *outcome)
+{
+	return strcmp(outcome->state, "completed") == 0;
+}
+
+/* The job, or a run of it, is over. state must be constant; result may be 0. */
+extern void outcome_note(struct Call *call, TupleTableSlot *job, const char *state, Datum result,
+						 bool repeats);
+
+/* Tells all that was noted, and what that brings about: jobs of workflows are released or end. */
+extern void outcomes_tell(struct Call *call);
+
+#endif
