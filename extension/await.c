@@ -1,8 +1,9 @@
 /*
  * await.c: haul.wait_for() waits on the server until a job has ended.
  *
- * A procedure, like haul.checkout_wait(): between two looks it has no transaction that could hold anything
- * up. A look is a probe of the primary key; where the job went is looked up once it is gone.
+ * A procedure, like haul.checkout_wait(): between two looks it has no transaction that could hold
+ * anything up. A look is a probe of the primary key; where the job went is looked up once it is
+ * gone.
  */
 #include "postgres.h"
 
@@ -29,17 +30,18 @@
 #include "session_wait.h"
 #include "shmem.h"
 
-#define REST 5				 /* milliseconds between looks, however many jobs end */
-#define FIRST_POLL 10		 /* where nobody wakes us: the first pause, */
-#define LONGEST_POLL 500	 /* and the longest */
-#define CHECK_INTERVAL 2000	 /* elsewhere: prepared transactions wake nobody */
+#define REST 5				/* milliseconds between looks, however many jobs end */
+#define FIRST_POLL 10		/* where nobody wakes us: the first pause, */
+#define LONGEST_POLL 500	/* and the longest */
+#define CHECK_INTERVAL 2000 /* elsewhere: prepared transactions wake nobody */
 
 /* ---- shared memory ---- */
 
 typedef struct Awaiting
 {
 	pg_atomic_uint32 sessions; /* that wait, in all databases */
-	/* by process number: the database in which it waits, or InvalidOid; written by the process only */
+	/* by process number: the database in which it waits, or InvalidOid; written by the process only
+	 */
 	pg_atomic_uint32 databases[FLEXIBLE_ARRAY_MEMBER];
 } Awaiting;
 
@@ -207,8 +209,8 @@ find_outcome(Await *await)
 	caller = MemoryContextSwitchTo(await->context);
 	for (int i = 0; i < lengthof(await->values); i++)
 	{
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1,
-									&await->nulls[i]);
+		Datum value =
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &await->nulls[i]);
 
 		if (!await->nulls[i])
 			await->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
@@ -236,9 +238,9 @@ look_until_over(Await *await)
 		SPI_commit();
 
 		rested = TimestampTzPlusMilliseconds(now, REST);
-		session_wait(Min(woken ? CHECK_INTERVAL : pause,
-						 TimestampDifferenceMilliseconds(now, await->until)),
-					 haul_wait_event(&event, "HaulWaitFor"));
+		session_wait(
+			Min(woken ? CHECK_INTERVAL : pause, TimestampDifferenceMilliseconds(now, await->until)),
+			haul_wait_event(&event, "HaulWaitFor"));
 		pause = Min(pause * 3 / 2, LONGEST_POLL);
 		while ((now = GetCurrentTimestamp()) < Min(rested, await->until))
 			session_wait(TimestampDifferenceMilliseconds(now, rested),

@@ -1,8 +1,8 @@
 /*
  * await.h: sessions that wait for jobs to end (haul.wait_for), in shared memory.
  *
- * A session says that it waits before it looks whether the job has ended; whoever ends a job looks for
- * such sessions after its commit: so nobody waits for what has happened.
+ * A session says that it waits before it looks whether the job has ended; whoever ends a job looks
+ * for such sessions after its commit: so nobody waits for what has happened.
  */
 #ifndef HAUL_AWAIT_H
 #define HAUL_AWAIT_H

@@ -128,8 +128,8 @@ static Caller
 run_as_owner(const char *command, int nargs, Oid *types, Datum *values, const char *nulls)
 {
 	Caller caller;
-	const char *enqueuer = haul_enqueuer[0] != '\0' ? pstrdup(haul_enqueuer)
-												   : GetUserNameFromId(GetUserId(), false);
+	const char *enqueuer =
+		haul_enqueuer[0] != '\0' ? pstrdup(haul_enqueuer) : GetUserNameFromId(GetUserId(), false);
 
 	/*
 	 * The owner must not run what the caller's search_path finds. An error leaves

@@ -33,10 +33,10 @@
 
 /* columns that haul.checkout returns */
 static const enum JobColumn returned[] = {
-	JOB_ID,		  JOB_CLAIM,	  JOB_QUEUE,		 JOB_KIND,			 JOB_ARGS,
-	JOB_PRIORITY, JOB_ATTEMPT,	  JOB_MAX_ATTEMPTS,	 JOB_RUN_AT,		 JOB_ENQUEUED_AT,
-	JOB_TIMEOUT,  JOB_ON_TIMEOUT, JOB_INTERRUPTIONS, JOB_INTERRUPTED_AT, JOB_LAST_ERROR,
-	JOB_PROGRESS,
+	JOB_ID,		  JOB_CLAIM,	   JOB_QUEUE,		  JOB_KIND,			  JOB_ARGS,
+	JOB_PRIORITY, JOB_ATTEMPT,	   JOB_MAX_ATTEMPTS,  JOB_RUN_AT,		  JOB_ENQUEUED_AT,
+	JOB_TIMEOUT,  JOB_ON_TIMEOUT,  JOB_INTERRUPTIONS, JOB_INTERRUPTED_AT, JOB_LAST_ERROR,
+	JOB_PROGRESS, JOB_WORKFLOW_ID, JOB_CRON_NAME,
 };
 
 typedef struct Checkout
@@ -335,8 +335,8 @@ has_ready_job(Call *call, const LaneTag *tag, LaneKey from)
 	return found;
 }
 
-/* Whether another worker must be woken in the place of this one, which has looked: what it was woken
- * for may be a job that it may not take, or that it did not come to. */
+/* Whether another worker must be woken in the place of this one, which has looked: what it was
+ * woken for may be a job that it may not take, or that it did not come to. */
 static bool
 others_needed(void)
 {

@@ -33,7 +33,7 @@
 #include "shmem.h"
 #include "waiter.h"
 
-#define POLL_INTERVAL (USECS_PER_SEC / 2)  /* where nobody sees to it that we are woken */
+#define POLL_INTERVAL (USECS_PER_SEC / 2)	/* where nobody sees to it that we are woken */
 #define CHECK_INTERVAL (10 * USECS_PER_SEC) /* elsewhere, should that change */
 
 /* The call: portals' memory outlives the transactions in between. */

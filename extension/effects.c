@@ -29,7 +29,8 @@
 typedef struct NoteKey
 {
 	LaneTag tag;
-	SubTransactionId subtransaction; /* still open; those that ended well have become their parent */
+	SubTransactionId
+		subtransaction; /* still open; those that ended well have become their parent */
 } NoteKey;
 
 /* What the transaction did in a lane. */
@@ -49,8 +50,8 @@ typedef struct Gone
 	SubTransactionId subtransaction;
 } Gone;
 
-/* Of the current transaction, in TopTransactionContext. What inner subtransactions add stands behind
- * what the outer ones have. */
+/* Of the current transaction, in TopTransactionContext. What inner subtransactions add stands
+ * behind what the outer ones have. */
 static List *notes = NIL;	 /* of Note */
 static HTAB *index_of_notes; /* NULL while they are few */
 static Note *last_note;		 /* the one used last */
@@ -268,8 +269,7 @@ first_note_of(SubTransactionId subtransaction)
 {
 	int first = list_length(notes);
 
-	while (first > 0 &&
-		   ((Note *) list_nth(notes, first - 1))->key.subtransaction == subtransaction)
+	while (first > 0 && ((Note *) list_nth(notes, first - 1))->key.subtransaction == subtransaction)
 		first--;
 	return first;
 }

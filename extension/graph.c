@@ -120,7 +120,8 @@ refuse_cycle(const Graph *graph, Datum *names)
 
 PG_FUNCTION_INFO_V1(haul_topological_order);
 
-/* haul._topological_order(names text[], tails integer[], heads integer[]): numbers of the vertices, from 1. */
+/* haul._topological_order(names text[], tails integer[], heads integer[]): numbers of the vertices,
+ * from 1. */
 Datum
 haul_topological_order(PG_FUNCTION_ARGS)
 {

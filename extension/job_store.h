@@ -52,7 +52,8 @@ extern bool job_store_next_entry(JobStore *store, LaneKey *key, TupleTableSlot *
 
 extern void job_store_end_scan(JobStore *store);
 
-/* From now on single jobs are found as they are now, changed by others since or by the call itself. */
+/* From now on single jobs are found as they are now, changed by others since or by the call itself.
+ */
 extern void job_store_renew(JobStore *store);
 
 /* The job as it is now, whoever is about to change it; NULL when there is none. */

@@ -138,10 +138,11 @@ make_tag(LaneTag *tag, const char *queue, int length, int priority)
 {
 	/* only the trigger sees to it that names are short, and there are ways around it */
 	if (length > QUEUE_BYTES)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("haul.jobs.queue has a name of %d bytes, longer than 63 characters can be",
-							   length),
-						errhint("Rename the queue, or delete the job.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("haul.jobs.queue has a name of %d bytes, longer than 63 characters can be",
+						length),
+				 errhint("Rename the queue, or delete the job.")));
 	memset(tag, 0, sizeof(LaneTag)); /* compared as bytes */
 	tag->database = MyDatabaseId;
 	tag->jobs = haul_catalog()->jobs;
@@ -543,8 +544,8 @@ lift(Oid database, Hold *lifted, int max)
 	return count;
 }
 
-/* The hold of the transaction, or a free one; NULL when there is none. *lifted is one that had to be
- * lifted for that. The exclusive lock is held. */
+/* The hold of the transaction, or a free one; NULL when there is none. *lifted is one that had to
+ * be lifted for that. The exclusive lock is held. */
 static Hold *
 hold_for(TransactionId xid, Hold *lifted)
 {

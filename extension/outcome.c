@@ -120,8 +120,7 @@ reply(Call *call, const Outcome *outcome, TableWriter **replies)
 		*replies = table_writer_open(haul_catalog()->replies);
 	namestrcpy(&enqueued_by, outcome->enqueued_by);
 	row = table_writer_row(*replies);
-	set(row, REPLY_ID,
-		Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
+	set(row, REPLY_ID, Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
 	set(row, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
 	set(row, REPLY_JOB_ID, Int64GetDatum(outcome->id));
 	set(row, REPLY_CLAIM, Int32GetDatum(outcome->claim));
@@ -143,12 +142,9 @@ tell_schedule(Call *call, const Outcome *outcome)
 {
 	static Oid types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 	Datum values[] = {
-		Int64GetDatum(outcome->id),
-		PointerGetDatum(outcome->cron_name),
-		CStringGetTextDatum(outcome->state),
-		TimestampTzGetDatum(outcome->started_at),
-		TimestampTzGetDatum(call->now),
-		outcome->error,
+		Int64GetDatum(outcome->id),			 PointerGetDatum(outcome->cron_name),
+		CStringGetTextDatum(outcome->state), TimestampTzGetDatum(outcome->started_at),
+		TimestampTzGetDatum(call->now),		 outcome->error,
 	};
 	char nulls[] = "      ";
 
@@ -156,8 +152,8 @@ tell_schedule(Call *call, const Outcome *outcome)
 		nulls[3] = 'n';
 	if (outcome->error == (Datum) 0)
 		nulls[5] = 'n';
-	haul_run_as_owner("SELECT haul._cron_job_ended($1, $2, $3, $4, $5, $6)", lengthof(types),
-					  types, values, nulls);
+	haul_run_as_owner("SELECT haul._cron_job_ended($1, $2, $3, $4, $5, $6)", lengthof(types), types,
+					  values, nulls);
 }
 
 void

@@ -19,8 +19,8 @@ typedef struct Outcome
 	int64 id;
 	int32 claim;
 	int32 attempt;
-	const char *state; /* completed, failed, discarded or cancelled */
-	bool repeats;	   /* a run of a periodic job, which goes on */
+	const char *state;		/* completed, failed, discarded or cancelled */
+	bool repeats;			/* a run of a periodic job, which goes on */
 	TimestampTz started_at; /* 0: it never began */
 	Datum result;			/* 0: none */
 	Datum error;			/* 0: none */

@@ -12,8 +12,7 @@
 #include "row_reader.h"
 
 void
-row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys,
-				int nkeys)
+row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys, int nkeys)
 {
 	reader->table = table_open(table, mode);
 	reader->index = index_open(index, AccessShareLock);

@@ -36,10 +36,11 @@ session_wait_end(const Interval *wait, const char *argument)
 		timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(wait)));
 
 	if (end < now)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative: %s", argument,
-							   DatumGetCString(
-								   DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be negative: %s", argument,
+					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
 	return end;
 }
 

@@ -9,15 +9,17 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
-/* Refuses to run inside a transaction block: a procedure that cannot commit would hold its snapshot while it
- * waits. instead: what to call there. */
+/* Refuses to run inside a transaction block: a procedure that cannot commit would hold its snapshot
+ * while it waits. instead: what to call there. */
 extern void session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
 											 const char *instead);
 
-/* The end of a wait that begins now. Raises an error, with the name of the argument, for a negative one. */
+/* The end of a wait that begins now. Raises an error, with the name of the argument, for a negative
+ * one. */
 extern TimestampTz session_wait_end(const Interval *wait, const char *argument);
 
-/* Waits for the latch, which is then reset, for the client to go away, which is an error, or for so long. */
+/* Waits for the latch, which is then reset, for the client to go away, which is an error, or for so
+ * long. */
 extern void session_wait(long milliseconds, uint32 event);
 
 /* Raises an error when the client has gone away. May reset the latch. */

@@ -127,14 +127,12 @@ haul_settings_define(void)
 	DefineCustomIntVariable("haul.keep_cron_runs", "How long rows stay in haul.cron_runs.", NULL,
 							&haul_keep_cron_runs, 30 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.keep_workflows",
-							"How long a workflow stays after its last job ended.", NULL,
-							&haul_keep_workflows, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("haul.keep_replies",
-							"How long rows stay in haul.replies that nobody takes.", NULL,
-							&haul_keep_replies, 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL,
-							NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.keep_workflows", "How long a workflow stays after its last job ended.", NULL,
+		&haul_keep_workflows, 7 * 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.keep_replies", "How long rows stay in haul.replies that nobody takes.", NULL,
+		&haul_keep_replies, 86400, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"haul.misfire_grace",
 		"A tick of a schedule that is late by more than this was missed; by less, it still fires.",
@@ -142,8 +140,8 @@ haul_settings_define(void)
 	/* for functions of ours, which set it until they return */
 	DefineCustomStringVariable(
 		"haul.enqueuer", "Role for which functions of the extension enqueue jobs.", NULL,
-		&haul_enqueuer, "", PGC_SUSET,
-		GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+		&haul_enqueuer, "", PGC_SUSET, GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_DISALLOW_IN_FILE,
+		NULL, NULL, NULL);
 	define_background_settings();
 	MarkGUCPrefixReserved("haul");
 }

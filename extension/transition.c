@@ -141,11 +141,11 @@ write_ready(Call *call, TupleTableSlot *job, TupleTableSlot *copy)
 	job_clear(copy, JOB_LEASE_ID);
 	job_clear(copy, JOB_STARTED_AT);
 	if (!job_store_update(call->store, job))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT
-							   " becomes ready",
-							   job_id(job)),
-						errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT " becomes ready",
+						job_id(job)),
+				 errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
 	slot_getallattrs(copy);
 	transition_made_ready(copy);
 }
@@ -219,8 +219,8 @@ is_periodic(TupleTableSlot *job)
 	return !job_is_null(job, JOB_EVERY);
 }
 
-/* A run of a locked periodic job is over: it is ready again, as if it had never run, but for the claim,
- * which is never handed out twice. */
+/* A run of a locked periodic job is over: it is ready again, as if it had never run, but for the
+ * claim, which is never handed out twice. */
 static void
 run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
 {

@@ -48,16 +48,16 @@ extern void call_close(Call *call);
 extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
 							 bool confirm_start, TupleTableSlot **claimed);
 
-/* Ends a running job as completed, or repeats it; result may be 0. Needs no lock: false when the job
- * was changed since it was read (find it again). */
+/* Ends a running job as completed, or repeats it; result may be 0. Needs no lock: false when the
+ * job was changed since it was read (find it again). */
 extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 
 /* Ends a ready job, whose claim by the worker was lost in a crash, as completed. The same. */
 extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker,
 										  Datum result);
 
-/* Ends a locked running job without success: state is failed, discarded or cancelled. A periodic job that is
- * discarded is repeated. */
+/* Ends a locked running job without success: state is failed, discarded or cancelled. A periodic
+ * job that is discarded is repeated. */
 extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter,
 						   Datum reason);
 
@@ -84,8 +84,8 @@ typedef struct Requeue
 	Datum error;		/* 0: last_error stays */
 } Requeue;
 
-/* Puts a locked running job back to ready; false when it ends as cancelled instead, with the workflow that it
- * belongs to. */
+/* Puts a locked running job back to ready; false when it ends as cancelled instead, with the
+ * workflow that it belongs to. */
 extern bool transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
 
 /*

@@ -29,7 +29,8 @@
 #define FIRST_PAUSE 1000 /* microseconds */
 #define LONGEST_PAUSE 16000
 
-/* One that does not come is reminded, in growing intervals: its NOTIFY may have got lost on the way. */
+/* One that does not come is reminded, in growing intervals: its NOTIFY may have got lost on the
+ * way. */
 #define FIRST_REMINDER USECS_PER_SEC
 #define LONGEST_REMINDER (32 * USECS_PER_SEC)
 
@@ -61,8 +62,8 @@ typedef struct Session
 	bool by_latch;
 	Match match;
 	SessionState state;
-	uint64 waiting_since; /* by the sequence */
-	uint64 woken;		  /* by the sequence, when the event came */
+	uint64 waiting_since;	 /* by the sequence */
+	uint64 woken;			 /* by the sequence, when the event came */
 	TimestampTz overdue_at;	 /* if it has not come by then, it is reminded */
 	int64 reminder;			 /* microseconds from that to the next one */
 	TimestampTz rests_until; /* rather not woken before */

@@ -45,8 +45,8 @@ extern void waiter_leave(void);
 /* The session waits, but something came while it looked: treats it as woken. */
 extern void waiter_wake_myself(void);
 
-/* Whether the session has been woken and nobody in its place, and for what: jobs of the lane (an empty
- * queue: of any) that do not lie below the key. */
+/* Whether the session has been woken and nobody in its place, and for what: jobs of the lane (an
+ * empty queue: of any) that do not lie below the key. */
 extern bool waiter_was_woken(LaneTag *event, LaneKey *from);
 
 /* The look is over. A session that was woken passes the call on if others are needed. */
@@ -87,7 +87,8 @@ typedef struct Notice
 extern int waiter_notices(Oid database, Notice *notices, int max, TimestampTz *next);
 extern void waiter_notices_sent(const Notice *notices, int count);
 
-/* Passes on the calls of sessions that have not come in time, and reminds those. Returns when to look again. */
+/* Passes on the calls of sessions that have not come in time, and reminds those. Returns when to
+ * look again. */
 extern TimestampTz waiter_remind_overdue(Oid database, TimestampTz now);
 
 /* A worker all of whose sessions ended before the given time; false when there is none, and then

@@ -101,8 +101,8 @@ typedef struct Todo
 	pairingheap_node node;
 	int64 workflow;
 	int step;
-	int64 gate;		  /* to count at; 0: the job's own turn has come */
-	int count;		  /* of edges, or lower gates */
+	int64 gate;			/* to count at; 0: the job's own turn has come */
+	int count;			/* of edges, or lower gates */
 	const char *cancel; /* why the job is cancelled; NULL: it is released */
 } Todo;
 
@@ -118,9 +118,9 @@ struct WorkflowChange
 /* ---- the lock ---- */
 
 /*
- * Ends of members hold it shared, a retry of the workflow exclusively: it must not look at a member that ends
- * just then. Many workflows share one, so that a call takes few; only retries ever
- * make somebody wait.
+ * Ends of members hold it shared, a retry of the workflow exclusively: it must not look at a member
+ * that ends just then. Many workflows share one, so that a call takes few; only retries ever make
+ * somebody wait.
  */
 #define WORKFLOW_LOCKS 64
 
@@ -472,14 +472,13 @@ haul_create_workflow(PG_FUNCTION_ARGS)
 		elog(ERROR, "haul._workflow() must return a record");
 	haul_query_as_owner("SELECT workflow_id, job_ids FROM haul._create_workflow($1, $2)",
 						lengthof(types), types, values, nulls, results, result_nulls);
-	return HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(description), results, result_nulls));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), results, result_nulls));
 }
 
 PG_FUNCTION_INFO_V1(haul_cancel_pending);
 
-/* Ends as cancelled those of the jobs that are ready or waiting. Waits for whoever has one locked, running ones
- * too: when it returns none of them can become ready unseen. */
+/* Ends as cancelled those of the jobs that are ready or waiting. Waits for whoever has one locked,
+ * running ones too: when it returns none of them can become ready unseen. */
 Datum
 haul_cancel_pending(PG_FUNCTION_ARGS)
 {

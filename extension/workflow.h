@@ -2,9 +2,9 @@
  * workflow.h: jobs that wait for others.
  *
  * A workflow is a graph without cycles, made whole (haul.workflow) and never changed. A job waits
- * (state waiting, parked) until all that it comes after have ended well; then it is made ready in the
- * transaction that ended the last of them. What one that ended otherwise means for those after it stands on
- * each edge: cancel, wait, or run all the same.
+ * (state waiting, parked) until all that it comes after have ended well; then it is made ready in
+ * the transaction that ended the last of them. What one that ended otherwise means for those after
+ * it stands on each edge: cancel, wait, or run all the same.
  *
  * A job that comes after one other is released by its end. One that comes after several has gates:
  * counters of what is still missing. A gate counts at most WORKFLOW_GATE_SIZE edges, or as many
@@ -28,9 +28,9 @@ extern WorkflowChange *workflow_change_open(struct Call *call);
 extern void workflow_job_ended(WorkflowChange *change, const Outcome *outcome);
 
 /*
- * Does the next thing that follows: counts at a gate, releases or cancels a job. The lowest id first, and ids
- * grow along the edges: so no two calls wait for each other's rows in a circle. A cancelled job is noted as an
- * outcome. False when nothing is left.
+ * Does the next thing that follows: counts at a gate, releases or cancels a job. The lowest id
+ * first, and ids grow along the edges: so no two calls wait for each other's rows in a circle. A
+ * cancelled job is noted as an outcome. False when nothing is left.
  */
 extern bool workflow_change_step(WorkflowChange *change);
 

@@ -173,7 +173,7 @@ CREATE FUNCTION haul.checkout(worker_id bigint, max_jobs integer DEFAULT 1,
 		OUT id bigint, OUT claim integer, OUT queue text, OUT kind text, OUT args jsonb, OUT priority smallint,
 		OUT attempt integer, OUT max_attempts integer, OUT run_at timestamptz, OUT enqueued_at timestamptz,
 		OUT timeout interval, OUT on_timeout text, OUT interruptions smallint, OUT interrupted_at timestamptz,
-		OUT last_error text, OUT progress jsonb, OUT confirm_start boolean)
+		OUT last_error text, OUT progress jsonb, OUT workflow_id bigint, OUT cron_name text, OUT confirm_start boolean)
 	RETURNS SETOF record
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_checkout';
@@ -181,7 +181,7 @@ COMMENT ON FUNCTION haul.checkout(bigint, integer) IS
 'Hands out up to max_jobs (1 to 10000) due jobs of the worker''s subscription, in dispatch order: queue, priority, run_at, id.
 Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the job.
 attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded on the way.
-confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
+workflow_id: the job belongs to a workflow; haul.results(id) gives what the jobs before it returned. confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
 Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';
 
 CREATE PROCEDURE haul.checkout_wait(worker_id bigint, max_jobs integer DEFAULT 1, wait interval DEFAULT '30 s',

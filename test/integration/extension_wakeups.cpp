@@ -312,8 +312,9 @@ TEST_F(extension_wakeups, come_when_a_prepared_transaction_ends) {
     EXPECT_EQ(worker.work(), 1);
     EXPECT_EQ(worker.work(), 0);
 
-    database.exec("BEGIN; INSERT INTO haul.jobs (kind, queue, run_at) VALUES ('later', 'q', now() + interval '2 s');"
-                  "PREPARE TRANSACTION 'enqueued for later'");
+    database.exec(
+        "BEGIN; INSERT INTO haul.jobs (kind, queue, run_at) VALUES ('later', 'q', now() + interval '2 s');"
+        "PREPARE TRANSACTION 'enqueued for later'");
     database.exec("COMMIT PREPARED 'enqueued for later'");
     wait_until([&] { return worker.called() && worker.work() == 1; }, "it is called when the job is due");
 }

@@ -107,12 +107,13 @@ TEST_F(worker_outcomes, what_the_server_refuses_fails_that_job_alone) {
 }
 
 TEST_F(worker_outcomes, what_a_trigger_of_the_user_refuses_fails_that_job_alone) {
-    sql.exec("CREATE FUNCTION object() RETURNS trigger LANGUAGE plpgsql AS $$"
-             " BEGIN RAISE 'job % stays', OLD.args->>'i'; END $$;"
-             "CREATE TRIGGER object BEFORE DELETE ON haul.jobs FOR EACH ROW"
-             " WHEN (OLD.args = '{\"i\": 17}') EXECUTE FUNCTION object();"
-             "INSERT INTO haul.jobs (kind, args, backoff) SELECT 'k', jsonb_build_object('i', i), 'constant(3600)'"
-             " FROM generate_series(1, 100) AS i");
+    sql.exec(
+        "CREATE FUNCTION object() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN RAISE 'job % stays', OLD.args->>'i'; END $$;"
+        "CREATE TRIGGER object BEFORE DELETE ON haul.jobs FOR EACH ROW"
+        " WHEN (OLD.args = '{\"i\": 17}') EXECUTE FUNCTION object();"
+        "INSERT INTO haul.jobs (kind, args, backoff) SELECT 'k', jsonb_build_object('i', i), 'constant(3600)'"
+        " FROM generate_series(1, 100) AS i");
     run([](const job_context&) {});
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.finished_jobs WHERE state = 'completed'"), 99);
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.jobs WHERE last_error LIKE '%refused%job 17 stays%'"), 1);

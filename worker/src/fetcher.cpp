@@ -81,7 +81,8 @@ void fetcher::run() noexcept {
         } catch (const std::exception& failure) {
             lost(failure.what());
         }
-        if (phase_ != phase::ended && !(phase_ == phase::working && stop_requested_ && !long_poll_.outstanding()))
+        if (phase_ != phase::ended &&
+            !(phase_ == phase::working && stop_requested_ && !long_poll_.outstanding()))
             wait();
     }
 }
