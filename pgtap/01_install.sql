@@ -7,8 +7,10 @@ SELECT set_eq($$
 	SELECT relname::text COLLATE "default" FROM pg_class WHERE relnamespace = 'haul'::regnamespace
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'counter_totals',
-		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds'], 'the tables, apart from partitions');
-SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background']);
+		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'cron', 'cron_runs', 'workflows', 'workflow_jobs',
+		'_workflow_ends', '_gates', 'replies'], 'the tables, apart from partitions');
+SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background',
+	'workflow_steps', 'workflow_status', 'my_workflows', 'my_replies']);
 
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class AS c
@@ -18,8 +20,8 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT a.attrelid::regclass, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 		WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
-			AND c.relname NOT IN ('counter_totals',
-				'my_jobs') -- their columns say the same as those of haul.counters, haul.jobs
+			AND c.relname NOT IN ('counter_totals', 'my_jobs', 'my_workflows', 'my_replies') -- their columns say the same as those
+				-- of haul.counters, haul.jobs, haul.workflow_status, haul.replies
 			AND c.relname !~ '^_' AND a.attnum > 0 AND NOT a.attisdropped
 			AND coalesce(col_description(a.attrelid, a.attnum), '') = ''
 	$$, 'every public column has a comment');
@@ -32,9 +34,9 @@ SELECT isnt(obj_description('haul'::regnamespace, 'pg_namespace'), NULL, 'the sc
 
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
-		WHERE p.pronamespace = 'haul'::regnamespace AND l.lanname <> 'c'
+		WHERE p.pronamespace = 'haul'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL
 			AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)
-	$$, 'every function that is not in C pins its search_path');
+	$$, 'every function with a body of text pins its search_path');
 
 SELECT is_empty($$
 	SELECT a.privilege_type FROM pg_namespace AS n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a

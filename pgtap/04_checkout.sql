@@ -28,12 +28,12 @@ SELECT clock_timestamp() AS before \gset
 CREATE TEMP TABLE got AS SELECT * FROM haul.checkout(:r);
 SELECT columns_are('got', ARRAY['id', 'claim', 'queue', 'kind', 'args', 'priority', 'attempt', 'max_attempts', 'run_at',
 	'enqueued_at', 'timeout',
-	'on_timeout', 'interruptions', 'interrupted_at', 'last_error', 'progress', 'confirm_start'],
+	'on_timeout', 'interruptions', 'interrupted_at', 'last_error', 'progress', 'workflow_id', 'cron_name', 'confirm_start'],
 		'the columns of haul.checkout');
 SELECT is((SELECT to_jsonb(g) - ARRAY['run_at', 'enqueued_at'] FROM got AS g),
 	jsonb_build_object('id', :row_id) || '{"claim": 1, "queue": "row", "kind": "full",
 	"args": {"x": [1]}, "priority": 7, "attempt": 1, "max_attempts": 5, "timeout": "00:00:30", "on_timeout": "discard", "interruptions": 0,
-	"interrupted_at": null, "last_error": null, "progress": null, "confirm_start": false}', 'their values');
+	"interrupted_at": null, "last_error": null, "progress": null, "workflow_id": null, "cron_name": null, "confirm_start": false}', 'their values');
 SELECT results_eq('SELECT run_at, enqueued_at FROM got', $$ SELECT now() - interval '1 minute', now() $$, 'the times');
 SELECT has(helper.job(:row_id), jsonb_build_object('state', 'running', 'attempt', 1, 'claim', 1, 'worker_id', :r),
 	'the job is running, charged, claimed, held');

@@ -4,10 +4,10 @@ SELECT no_plan();
 
 SELECT is(jsonb_typeof(haul.maintain()), 'object', 'maintain returns a document');
 SELECT set_eq('SELECT jsonb_object_keys(haul.maintain())',
-	ARRAY['ran', 'workers_removed', 'orphans_released', 'jobs_expired', 'ledger_folded', 'partitions_dropped'],
+	ARRAY['ran', 'workers_removed', 'orphans_released', 'jobs_expired', 'ledger_folded', 'partitions_dropped',
+		'workflows_dropped', 'replies_dropped'],
 	'which says what it did');
-SELECT is(haul.maintain(),
-	'{"ran": true, "workers_removed": 0, "orphans_released": 0, "jobs_expired": 0, "ledger_folded": 0, "partitions_dropped": 0}',
+SELECT is((SELECT jsonb_object_agg(key, value) FROM jsonb_each(haul.maintain()) WHERE value <> '0'), '{"ran": true}',
 	'nothing, when there is nothing to do');
 
 -- Heartbeats

@@ -47,6 +47,10 @@ SELECT is(helper.as_role('haul_test_producer', statement), 'ok', helper.label('p
 		VALUES ('p', '{}', 'q', 1, now(), 1, 'linear', '1 s', 'retry', '1 h', now(), 'retry', 'u', 'finished', 'c', 1,
 			'w', true, '{v}', '1 d', 'r', '1 d') $$,
 	$$ SELECT haul.enqueue('p', '{}', unique_key => 'k') $$,
+	$$ SELECT haul.workflow('[{"kind": "p"}, {"kind": "q", "after": "1"}]') $$,
+	$$ SELECT haul.chain('[{"kind": "p"}, {"kind": "q"}]') $$,
+	$$ SELECT * FROM haul.my_workflows $$,
+	$$ DELETE FROM haul.my_replies $$,
 	$$ SELECT haul.enqueue_many('[{"kind": "p"}]') $$,
 	$$ SELECT * FROM haul.my_jobs $$,
 	$$ SELECT haul.backoff_delay('linear', 1) $$]) AS statement;
@@ -87,6 +91,9 @@ SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label
 	$$ SELECT haul.register_worker('w') $$, $$ SELECT haul.checkout(1) $$, $$ SELECT haul.complete(1, '{1}', '{1}') $$,
 		$$ SELECT haul.maintain() $$,
 	$$ SELECT haul.grant_producer('haul_test_nobody') $$, $$ SELECT haul.cleanup_workers() $$,
+	$$ SELECT haul._create_workflow('[{"kind": "a"}]', NULL) $$, $$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$,
+		$$ SELECT haul._cancel_pending('{1}', 'r') $$, $$ SELECT haul.results(1) $$, $$ SET haul.enqueuer = 'postgres' $$,
+	$$ SELECT * FROM haul.workflow_steps $$, $$ SELECT * FROM haul.workflows $$, $$ SELECT * FROM haul.replies $$,
 		$$ SELECT haul._expire(1) $$, $$ SELECT haul._add_history(now()) $$,
 	$$ SELECT * FROM haul.finished_jobs $$, $$ SELECT * FROM haul.job_errors $$, $$ SELECT * FROM haul.workers $$,
 		$$ SELECT * FROM haul.counters $$, $$ SELECT * FROM haul._ledger_0 $$,
@@ -170,7 +177,12 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admi
 	$$ SELECT haul.register_worker('w') $$,
 	$$ DELETE FROM haul.workers $$,
 	$$ SELECT haul.cleanup_workers('1 hour') $$,
+	$$ SELECT haul.cancel_workflow(haul.workflow('[{"kind": "a"}, {"kind": "b", "after": "1"}]')) $$,
+	$$ SELECT haul.retry_workflow(max(id)) FROM haul.workflow_status $$,
+	$$ SELECT * FROM haul.workflow_steps, haul.replies $$,
 	$$ SELECT haul.maintain() $$]) AS statement;
+SELECT is((SELECT array_agg(DISTINCT enqueued_by) FROM haul.jobs WHERE workflow_id = (SELECT max(id) FROM haul.workflows)), ARRAY['haul_test_admin']::name[],
+	'jobs that a retry enqueues belong to whoever made the workflow');
 SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
 	FROM unnest(ARRAY[
 	$$ SELECT haul.grant_admin('haul_test_nobody') $$, $$ UPDATE haul._ledger_0 SET dispatches = 0 $$,
@@ -245,6 +257,8 @@ SELECT is(helper.under_attack(statement), 'ok', helper.label('under attack: ', s
 	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
 	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
 	$$ SELECT haul.enqueue_many('[{"kind": "x", "queue": "attacked"}]') $$,
+	$$ SELECT haul.workflow('[{"kind": "x", "queue": "attacked"}, {"kind": "y", "after": "1"}, {"kind": "z", "after": ["1", {"name": "2"}]}]') $$,
+	$$ SELECT haul.chain('[{"kind": "x", "queue": "attacked", "reply_to": "r"}, {"kind": "y"}]') $$,
 	$$ SELECT haul.register_worker('a',
 		'{"queues": ["attacked", {"name": "b", "weight": 2}], "exclude": ["c"], "kinds": ["x"], "order": "weighted", "namespace": "n", "max_threads": 2}')
 		$$,
@@ -261,7 +275,10 @@ SELECT is(helper.under_attack(statement), 'ok', helper.label('under attack: ', s
 	format($$ SELECT haul.release(%s, '{%s}', '{1}') $$, :v, :id6),
 	format($$ SELECT haul.reconcile(%s, '{%s}', '{1}') $$, :v, :id1),
 	format($$ SELECT haul.unregister_worker(%s) $$, :v),
+	$$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$, $$ TABLE haul.workflow_steps $$, $$ TABLE haul.workflow_status $$,
 	$$ DELETE FROM haul.jobs $$,
+	$$ DELETE FROM haul.my_replies $$,
+	$$ SELECT haul.results(1) $$,
 	$$ SELECT haul.cleanup_workers('1 hour') $$,
 	$$ SELECT haul.maintain() $$,
 	$$ TABLE haul.counters $$, $$ TABLE haul.queue_status $$, $$ TABLE haul.worker_status $$, $$ TABLE haul.my_jobs $$,
