@@ -21,6 +21,9 @@ const char* const contents[] = {
     "SELECT q::text FROM haul.queues AS q ORDER BY name",
     "SELECT k::text FROM haul.kinds AS k ORDER BY kind",
     "SELECT c::text FROM haul.counters AS c ORDER BY day, queue",
+    "SELECT s::text FROM haul.workflow_status AS s ORDER BY id",
+    "SELECT s::text FROM haul.workflow_steps AS s ORDER BY workflow_id, step",
+    "SELECT r::text FROM haul.replies AS r ORDER BY id",
 };
 
 class extension_dump : public ::testing::Test {
@@ -55,6 +58,15 @@ protected:
                 END LOOP;
             END
             $$)sql");
+        // One of two that the last waits for has ended, and told so.
+        database.exec(R"sql(
+            SET ROLE app;
+            SELECT haul.workflow('[{"kind": "first", "queue": "flow", "reply_to": "app"}, {"kind": "second", "queue": "flow"},
+                {"kind": "last", "queue": "flow", "after": ["1", "2"]}]');
+            RESET ROLE;
+            SELECT haul.complete(w, ARRAY[j.id], ARRAY[j.claim], ARRAY['"first result"'::jsonb])
+                FROM haul.register_worker('flow', '{"queues": ["flow"]}') AS w, haul.checkout(w, 1) AS j;
+            SELECT haul.unregister_worker(max(id)) FROM haul.workers)sql");
     }
 
     std::string tool(const std::string& name) const { return cluster::program_directory() + "/" + name; }
@@ -70,7 +82,7 @@ TEST_F(extension_dump, keeps_everything) {
     ASSERT_GT(original.number("SELECT count(*) FROM haul.jobs WHERE state = 'ready'"), 0);
     ASSERT_GT(original.number("SELECT count(DISTINCT state) FROM haul.finished_jobs"), 1);
     ASSERT_GT(original.number("SELECT count(*) FROM haul.job_errors"), 0);
-    ASSERT_EQ(original.number("SELECT count(*) FROM haul.jobs WHERE enqueued_by = 'app'"), 1);
+    ASSERT_EQ(original.number("SELECT count(*) FROM haul.jobs WHERE enqueued_by = 'app'"), 3);
     original.exec("SELECT haul.maintain()");
     original.exec("INSERT INTO haul.jobs (kind) VALUES ('not folded yet')");
 
@@ -112,6 +124,16 @@ TEST_F(extension_dump, the_copy_works_on) {
     EXPECT_EQ(copy.number("SELECT haul.unregister_worker(id) FROM haul.workers"), running);
     EXPECT_TRUE(copy.truth("SELECT (haul.maintain() -> 'ran')::boolean"));
     EXPECT_THAT(check(server.dsn("copy")), IsEmpty());
+
+    // So does the workflow.
+    const std::string worker = copy.text(R"(SELECT haul.register_worker('flow', '{"queues": ["flow"]}'))");
+    EXPECT_EQ(copy.text("SELECT haul.complete($1, array_agg(id), array_agg(claim)) FROM haul.checkout($1, 10)",
+                        {worker}),
+              "{}");
+    EXPECT_EQ(copy.text("SELECT kind || ' ' || enqueued_by || ' ' || haul.results(id) FROM haul.jobs WHERE id "
+                        "IN (SELECT id FROM haul.checkout($1, 10))",
+                        {worker}),
+              R"(last app {"1": "first result", "2": null})");
 
     // A job that had its key before the dump still has it.
     const std::string key =
