@@ -42,14 +42,15 @@ private:
 
 /// A field, its text made together with its values: nothing is parsed here.
 struct field {
-    field(random_source& random, int low, int high, int stars) {
+    /// An asterisk in so many of 100 cases; else values, those that are said up to `latest`.
+    field(random_source& random, int low, int high, int stars, int latest) {
         if (random.number(1, 100) <= stars) {
             text = "*";
             add(low, high, 1);
             return;
         }
         do
-            add_item(random, low, high);
+            add_item(random, low, high, latest);
         while (random.one_in(3));
     }
 
@@ -64,8 +65,8 @@ private:
             values.insert(value);
     }
 
-    void add_item(random_source& random, int low, int high) {
-        const int first = random.number(low, high), last = random.number(first, high),
+    void add_item(random_source& random, int low, int high, int latest) {
+        const int first = random.number(low, latest), last = random.number(first, latest),
                   step = random.number(1, high - low);
         if (!text.empty())
             text += ",";
@@ -93,20 +94,19 @@ private:
 struct expression {
     explicit expression(random_source& random, int latest_hour = 23)
         : second(random.number(-120, 59)),
-          minute(random, 0, 59, 20),
-          hour(random, 0, latest_hour, 25),
-          day_of_month(random, 1, 31, 60),
-          month(random, 1, 12, 75),
-          day_of_week(random, 0, 7, 60),
+          minute(random, 0, 59, 20, 59),
+          hour(random, 0, 23, 25, latest_hour),
+          day_of_month(random, 1, 31, 60, 31),
+          month(random, 1, 12, 75, 12),
+          day_of_week(random, 0, 7, 60, 7),
           last_day(random.one_in(8)) {}
 
     std::string text(const std::string& last = "$") const {
         std::string days = day_of_month.text;
         if (last_day)
             days += "," + last;
-        return (second > 0 ? std::to_string(second) + " " : "") + minute.text + " " +
-               (hour.values.size() == 24 ? "*" : hour.text) + " " + days + " " + month.text + " " +
-               day_of_week.text;
+        return (second > 0 ? std::to_string(second) + " " : "") + minute.text + " " + hour.text + " " + days +
+               " " + month.text + " " + day_of_week.text;
     }
 
     /// Whether a local time, at the start of a minute, is a match but for the second.
@@ -168,7 +168,7 @@ protected:
     const std::uint32_t seed = std::random_device{}();
     ::testing::ScopedTrace trace{__FILE__, __LINE__, "seed " + std::to_string(seed)};
     random_source random{seed};
-    cluster server{{false}};
+    cluster server;
     session database{server.create_database()};
 };
 
