@@ -220,23 +220,43 @@ cron_time_previous(const CronSchedule *schedule, TimestampTz before)
 
 /*
  * Besides the names of zones, pg_tzset() takes specifications in the style of POSIX, and with them
- * many a mistyped name: Etc/GMT+99 would be a place 99 hours west of Greenwich. Names with a slash
- * in them have small letters; of a specification it returns capitals.
+ * many a mistyped name: Europe/Berlin1 would be one hour west of Greenwich, and so would +01:00 and
+ * UTC+1. It returns them in capitals, and digits they all have; few names are like that.
  */
 static bool
-is_plausible(pg_tz *zone)
+is_name(const char *name)
 {
-	const char *name = pg_get_timezone_name(zone);
+	static const char *const in_capitals[] = {"EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT",
+											  "GMT0",	 "GMT+0",	"GMT-0"};
+
+	if (strpbrk(name, "abcdefghijklmnopqrstuvwxyz") != NULL || strpbrk(name, "0123456789") == NULL)
+		return true;
+	for (int i = 0; i < lengthof(in_capitals); i++)
+		if (strcmp(name, in_capitals[i]) == 0)
+			return true;
+	return false;
+}
+
+/* <+03>-03 is what the server itself calls the zone that SET TIME ZONE 3 sets. */
+static bool
+is_offset(pg_tz *zone)
+{
 	Span span;
 
-	if (strchr(name, '/') != NULL && strpbrk(name, "abcdefghijklmnopqrstuvwxyz") == NULL)
+	if (*pg_get_timezone_name(zone) != '<')
 		return false;
 	span_begin(&span, zone, 0);
-	if (span.offset < -LARGEST_OFFSET || span.offset > LARGEST_OFFSET)
-		return false;
-	/* that of the other season, if it has any */
-	span_advance(&span, zone);
-	return span.offset >= -LARGEST_OFFSET && span.offset <= LARGEST_OFFSET;
+	return span.end == FAR && span.offset >= -LARGEST_OFFSET && span.offset <= LARGEST_OFFSET;
+}
+
+/* A value as an error shows it. */
+static char *
+shown(const char *value)
+{
+	size_t length = strlen(value);
+	int clipped = pg_mbcliplen(value, length, 100);
+
+	return psprintf("%.*s%s", clipped, value, clipped < length ? "..." : "");
 }
 
 static pg_tz *
@@ -244,11 +264,12 @@ zone_named(const char *name)
 {
 	pg_tz *zone = pg_tzset(name);
 
-	if (zone == NULL || !pg_tz_acceptable(zone) || !is_plausible(zone))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", name),
-				 errhint("pg_timezone_names lists the names: Europe/Berlin, UTC and others.")));
+	if (zone == NULL || !pg_tz_acceptable(zone) ||
+		!(is_name(pg_get_timezone_name(zone)) || is_offset(zone)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("time zone \"%s\" not recognized", shown(name)),
+						errhint("pg_timezone_names lists the names: Europe/Berlin, Etc/GMT-3, UTC "
+								"and others.")));
 	return zone;
 }
 
@@ -257,8 +278,9 @@ static bool
 second_of(const char *name, const char *value, const char *first, const char *second)
 {
 	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be %s or %s, not \"%s\"", name, first, second, value)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be %s or %s, not \"%s\"", name, first, second, shown(value))));
 	return strcmp(value, second) == 0;
 }
 
@@ -267,17 +289,11 @@ cron_schedule_read(CronSchedule *schedule, const char *expr, const char *timezon
 				   const char *dst_skipped, const char *dst_repeated)
 {
 	char error[CRON_EXPR_ERROR_SIZE];
-	size_t length = strlen(expr);
 
-	if (!cron_expr_parse(expr, length, &schedule->expr, error))
-	{
-		int shown = pg_mbcliplen(expr, length, 100);
-
+	if (!cron_expr_parse(expr, strlen(expr), &schedule->expr, error))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid schedule \"%.*s%s\": %s", shown, expr,
-							   shown < length ? "..." : "", error),
+						errmsg("invalid schedule \"%s\": %s", shown(expr), error),
 						errhint("%s", CRON_EXPR_HINT)));
-	}
 	schedule->zone = zone_named(timezone);
 	schedule->make_up = !second_of("dst_skipped", dst_skipped, "next", "skip");
 	schedule->twice = second_of("dst_repeated", dst_repeated, "once", "twice");
