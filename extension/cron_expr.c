@@ -52,10 +52,17 @@ static const struct
 	const char *name;
 	const char *meaning; /* NULL: at the start of the server, at no time */
 } names[] = {
-	{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"},	  {"@monthly", "0 0 1 * *"},
-	{"@weekly", "0 0 * * 0"}, {"@daily", "0 0 * * *"},		  {"@midnight", "0 0 * * *"},
-	{"@hourly", "0 * * * *"}, {"@every_minute", "* * * * *"}, {"@every_second", "* * * * * *"},
+	{"@yearly", "0 0 1 1 *"},
+	{"@annually", "0 0 1 1 *"},
+	{"@monthly", "0 0 1 * *"},
+	{"@weekly", "0 0 * * 0"},
+	{"@daily", "0 0 * * *"},
+	{"@midnight", "0 0 * * *"},
+	{"@hourly", "0 * * * *"},
+	{"@every_minute", "* * * * *"},
+	{"@every_second", "* * * * * *"},
 	{"@reboot", NULL},
+	{"@restart", NULL}, /* as pg_cron calls it, too */
 };
 
 #define NAMES                                                                                      \

@@ -11,7 +11,7 @@ schedule: five fields (minute 0-59, hour 0-23, day-of-month 1-31 or $ for the la
 sun-sat), six with the second (0-59) first, a name such as @hourly, or "N seconds" (1 to 86400; multiples of N since 1970).
 A field is *, a value, a range a-b, a step */n, a-b/n or a/n (from a on), or a list of these. If the day-of-month and the
 day-of-week are both restricted, either suffices; one that begins with * is not restricted. @reboot has no ticks.
-timezone: a name from pg_timezone_names. Where clocks change, schedules that do not run in every hour: a time that is skipped
+timezone: a name from pg_timezone_names, not an offset such as UTC+2. Where clocks change, schedules that do not run in every hour: a time that is skipped
 ticks when the clocks have moved (dst_skipped next) or not at all (skip); one that is repeated ticks the first time (dst_repeated
 once) or both (twice).
 Errors: 22023 for anything else, with what is wrong; 22004 for NULL.';

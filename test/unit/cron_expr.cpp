@@ -152,6 +152,7 @@ TEST(cron_expr, predefined_names) {
     EXPECT_EQ(meaning("@every_minute"), meaning("* * * * *"));
     EXPECT_EQ(meaning("@every_second"), meaning("* * * * * *"));
     EXPECT_EQ(meaning("@REBOOT"), "reboot");
+    EXPECT_EQ(meaning("@restart"), "reboot");
 }
 
 TEST(cron_expr, intervals) {
