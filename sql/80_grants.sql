@@ -26,7 +26,9 @@ BEGIN
 			haul._workflow(jsonb, text),
 			haul._check_workflow(jsonb),
 			haul._workflow_edges(jsonb, text[]),
-			haul.backoff_delay(text, integer) TO %1$I;
+			haul.backoff_delay(text, integer),
+			haul.cron_next(text, integer, timestamptz, text, text, text),
+			haul.cron_previous(text, integer, timestamptz, text, text, text) TO %1$I;
 		GRANT EXECUTE ON PROCEDURE haul.wait_for(bigint, interval, text, jsonb, text) TO %1$I;
 		GRANT SELECT, DELETE ON haul.my_replies TO %1$I;
 		GRANT SELECT ON haul.my_workflows TO %1$I
@@ -60,6 +62,8 @@ BEGIN
 			haul.unregister_worker(bigint),
 			haul.maintain(boolean),
 			haul._maintain(boolean, boolean),
+			haul.cron_next(text, integer, timestamptz, text, text, text),
+			haul.cron_previous(text, integer, timestamptz, text, text, text),
 			haul._queue_status(),
 			haul._lanes(),
 			haul._background() TO %1$I;
