@@ -122,10 +122,15 @@ await_wake(void)
 typedef struct Await
 {
 	int64 id;
+	TimestampTz since;
 	TimestampTz until;
 	MemoryContext context;
-	bool seen;	 /* it was live once */
-	int32 claim; /* then */
+	MemoryContext look; /* for one look */
+	bool seen;			/* it was live once, */
+	bool periodic;		/* and comes again: */
+	int32 claim;		/* the run waited for has this claim, or a later one */
+	int32 last_claim;	/* as it was seen last */
+	char state[16];
 	bool over;
 	Datum values[3]; /* state, result, error */
 	bool nulls[3];
@@ -147,65 +152,66 @@ set_text(Await *await, int column, const char *value)
 	MemoryContextSwitchTo(caller);
 }
 
-/* Whether the job, or the run that was seen first, is still to end. */
+static bool
+may_see(TupleTableSlot *job)
+{
+	return may_see_all() || strcmp(NameStr(*DatumGetName(job_value(job, JOB_ENQUEUED_BY))),
+								   GetUserNameFromId(GetUserId(), false)) == 0;
+}
+
+/* Whether the job is live, and so is the run that is waited for, as far as can be seen. */
 static bool
 is_live(Await *await)
 {
 	JobStore *store = job_store_open();
 	TupleTableSlot *job = job_store_find(store, await->id);
-	bool live = job != NULL;
+	bool live = job != NULL && may_see(job);
 
-	if (live && !may_see_all() &&
-		strcmp(NameStr(*DatumGetName(job_value(job, JOB_ENQUEUED_BY))),
-			   GetUserNameFromId(GetUserId(), false)) != 0)
-		live = false;
 	if (live && !await->seen)
 	{
 		await->seen = true;
+		await->periodic = !job_is_null(job, JOB_EVERY);
+		await->last_claim = job_claim(job);
 		await->claim = job_claim(job) + !job_says(job, JOB_STATE, "running");
 	}
 	if (live)
 	{
-		set_text(await, 0, TextDatumGetCString(job_value(job, JOB_STATE)));
-		/* a periodic job whose run is over */
-		if (!job_is_null(job, JOB_EVERY) && !job_says(job, JOB_STATE, "running") &&
-			job_attempt(job) == 0 && job_claim(job) >= await->claim)
-			live = false;
+		char *state = TextDatumGetCString(job_value(job, JOB_STATE));
+		bool changed = job_claim(job) != await->last_claim || strcmp(state, await->state) != 0;
+
+		strlcpy(await->state, state, sizeof(await->state));
+		await->last_claim = job_claim(job);
+		/* the history tells whether a run is over, and whether it has changed says when to ask */
+		live = !await->periodic || !changed;
 	}
 	job_store_close(store);
 	return live;
 }
 
-static void
+/* What the history has of the job, or of the run; false when it has nothing. */
+static bool
 find_outcome(Await *await)
 {
 	static const char *const commands[] = {
 		"SELECT state, result, last_error FROM haul.my_jobs"
 		" WHERE id OPERATOR(pg_catalog.=) $1 AND finished_at IS NOT NULL"
+		" AND ($2 OR claim OPERATOR(pg_catalog.>=) $3 OR finished_at OPERATOR(pg_catalog.>=) $4)"
 		" ORDER BY finished_at USING OPERATOR(pg_catalog.>) LIMIT 1",
 		"SELECT state, result, last_error FROM haul.finished_jobs"
 		" WHERE id OPERATOR(pg_catalog.=) $1"
+		" AND ($2 OR claim OPERATOR(pg_catalog.>=) $3 OR finished_at OPERATOR(pg_catalog.>=) $4)"
 		" ORDER BY finished_at USING OPERATOR(pg_catalog.>) LIMIT 1",
 	};
-	Oid type = INT8OID;
-	Datum id = Int64GetDatum(await->id);
+	Oid types[] = {INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID};
+	Datum values[] = {Int64GetDatum(await->id), BoolGetDatum(!await->periodic),
+					  Int32GetDatum(await->claim), TimestampTzGetDatum(await->since)};
 	MemoryContext caller;
 
-	if (SPI_execute_with_args(commands[may_see_all()], 1, &type, &id, NULL, true, 1) !=
-		SPI_OK_SELECT)
+	if (SPI_execute_with_args(commands[may_see_all()], lengthof(types), types, values, NULL, true,
+							  1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read haul.finished_jobs");
-	await->over = true;
 	if (SPI_processed == 0)
-	{
-		if (!await->seen)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("there is no job " INT64_FORMAT, await->id),
-							errhint("It may have ended, and be kept no longer; or it is not one "
-									"that you enqueued.")));
-		set_text(await, 0, "unknown");
-		set_text(await, 2, "the job ended, but is not kept");
-		return;
-	}
+		return false;
 	caller = MemoryContextSwitchTo(await->context);
 	for (int i = 0; i < lengthof(await->values); i++)
 	{
@@ -216,6 +222,44 @@ find_outcome(Await *await)
 			await->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
 	}
 	MemoryContextSwitchTo(caller);
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+/* Has the job, or the run, ended? In a transaction of its own, so that all parts of the look see
+ * the same or more. */
+static void
+look(Await *await)
+{
+	MemoryContext caller = MemoryContextSwitchTo(await->look);
+
+	if (!is_live(await))
+	{
+		bool gone = !await->periodic || !await->seen;
+
+		await->over = find_outcome(await);
+		if (!await->over && await->periodic)
+		{
+			/* it changed; or was cancelled by hand, and is not kept */
+			JobStore *store = job_store_open();
+
+			gone = job_store_find(store, await->id) == NULL;
+			job_store_close(store);
+		}
+		if (!await->over && !await->seen)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+							errmsg("there is no job " INT64_FORMAT, await->id),
+							errhint("It may have ended, and be kept no longer; or it is not one "
+									"that you enqueued.")));
+		if (!await->over && gone)
+		{
+			await->over = true;
+			set_text(await, 0, "unknown");
+			set_text(await, 2, "the job ended, but is not kept");
+		}
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(await->look);
 }
 
 static void
@@ -225,13 +269,14 @@ look_until_over(Await *await)
 	bool woken = haul_is_preloaded() && !RecoveryInProgress();
 	long pause = FIRST_POLL;
 
+	/* the first look, too, must not see less than what has been committed by now */
+	SPI_commit();
 	for (;;)
 	{
 		TimestampTz now;
 		TimestampTz rested;
 
-		if (!is_live(await))
-			find_outcome(await);
+		look(await);
 		now = GetCurrentTimestamp();
 		if (await->over || now >= await->until)
 			break;
@@ -247,6 +292,8 @@ look_until_over(Await *await)
 						 haul_wait_event(&event, "HaulWaitFor"));
 		session_check_client();
 	}
+	if (!await->over)
+		set_text(await, 0, await->state);
 }
 
 PG_FUNCTION_INFO_V1(haul_wait_for);
@@ -263,7 +310,9 @@ haul_wait_for(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "haul.wait_for() must return a record");
 	description = BlessTupleDesc(description);
+	await.look = AllocSetContextCreate(CurrentMemoryContext, "pg_haul look", ALLOCSET_SMALL_SIZES);
 	await.id = PG_GETARG_INT64(0);
+	await.since = GetCurrentTimestamp();
 	await.until = session_wait_end(PG_GETARG_INTERVAL_P(1), "timeout");
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);

@@ -116,7 +116,7 @@ haul_catalog(void)
 	return catalog_valid ? &catalog : haul_catalog();
 }
 
-/* Runs it, in an SPI connection that the caller closes by back_to_caller(). */
+/* Who was at work before the owner was. */
 typedef struct Caller
 {
 	Oid user;
@@ -124,6 +124,7 @@ typedef struct Caller
 	int settings;
 } Caller;
 
+/* In an SPI connection that back_to_caller() closes. */
 static Caller
 run_as_owner(const char *command, int nargs, Oid *types, Datum *values, const char *nulls)
 {

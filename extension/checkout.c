@@ -238,6 +238,10 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 		lane_scan_passed(scan, key, why);
 		return;
 	}
+	/* its end may have to wait for somebody, and a checkout waits for nobody: maintenance sees to
+	 * it */
+	if (!job_is_null(job, JOB_WORKFLOW_ID) && job_is_expired(job, call->now))
+		return;
 	switch (job_store_lock(call->store, job, LockWaitSkip))
 	{
 		case JOB_CHANGED:

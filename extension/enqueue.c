@@ -219,6 +219,14 @@ check_avoid(const Row *row)
 }
 
 static void
+check_every(const Row *row)
+{
+	check_interval(row, JOB_EVERY, false);
+	if (!job_is_null(row->job, JOB_EVERY) && !job_is_null(row->job, JOB_WORKFLOW_ID))
+		refuse(row, JOB_EVERY, "must be null in a workflow", "Jobs of a workflow run once.");
+}
+
+static void
 check_values(const Row *row)
 {
 	static const char *const on_timeout[] = {"retry", "discard", NULL};
@@ -250,7 +258,7 @@ check_values(const Row *row)
 		refuse(row, JOB_PIN_STRICT, "must be false without a pin",
 			   "Name the worker in haul.jobs.pin.");
 	check_avoid(row);
-	check_interval(row, JOB_EVERY, false);
+	check_every(row);
 	check_length(row, JOB_REPLY_TO, 255);
 	check_interval(row, JOB_KEEP, true);
 	check_length(row, JOB_CRON_NAME, 255);
@@ -336,7 +344,8 @@ check_change(const Row *row, TupleTableSlot *before)
 {
 	static const enum JobColumn fixed[] = {
 		JOB_ID,		   JOB_ENQUEUED_AT, JOB_ENQUEUED_BY, JOB_CLAIM,			 JOB_INTERRUPTIONS,
-		JOB_WORKER_ID, JOB_LEASE_ID,	JOB_STARTED_AT,	 JOB_INTERRUPTED_AT,
+		JOB_WORKER_ID, JOB_LEASE_ID,	JOB_STARTED_AT,	 JOB_INTERRUPTED_AT, JOB_WORKFLOW_ID,
+		JOB_CRON_NAME,
 	};
 	bool running = job_says(before, JOB_STATE, "running");
 

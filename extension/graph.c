@@ -6,7 +6,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -70,16 +69,16 @@ sort_topologically(const Graph *graph, int *order)
 	return found;
 }
 
-/* A predecessor that could not be ordered of a vertex that could not be. */
-static int
-unordered_predecessor(const Graph *graph, int vertex)
+/* For each vertex that could not be ordered one of its predecessors that could not be. */
+static int *
+unordered_predecessors(const Graph *graph)
 {
+	int *before = palloc((graph->vertices + 1) * sizeof(int));
+
 	for (int v = 0; v < graph->vertices; v++)
 		for (int e = graph->first[v]; graph->indegree[v] > 0 && e < graph->first[v + 1]; e++)
-			if (graph->heads[e] == vertex)
-				return v;
-	elog(ERROR, "vertex %d has no predecessor", vertex + 1);
-	return -1;
+			before[graph->heads[e]] = v;
+	return before;
 }
 
 #define LONGEST_SHOWN 10
@@ -90,6 +89,7 @@ refuse_cycle(const Graph *graph, Datum *names)
 {
 	int *came_at = palloc0((graph->vertices + 1) * sizeof(int)); /* 0: not yet */
 	int *walk = palloc((graph->vertices + 2) * sizeof(int));
+	int *before = unordered_predecessors(graph);
 	int length = 0;
 	int vertex = 0;
 	int start;
@@ -99,10 +99,9 @@ refuse_cycle(const Graph *graph, Datum *names)
 		vertex++;
 	while (came_at[vertex] == 0)
 	{
-		CHECK_FOR_INTERRUPTS();
 		walk[length++] = vertex;
 		came_at[vertex] = length;
-		vertex = unordered_predecessor(graph, vertex);
+		vertex = before[vertex];
 	}
 	start = came_at[vertex] - 1;
 
@@ -131,6 +130,7 @@ haul_topological_order(PG_FUNCTION_ARGS)
 	Datum *numbers;
 	int vertices;
 	int edges;
+	int nheads;
 	int *order;
 	Graph graph;
 
@@ -139,7 +139,9 @@ haul_topological_order(PG_FUNCTION_ARGS)
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT4OID, 4, true, TYPALIGN_INT, &tails, NULL,
 					  &edges);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), INT4OID, 4, true, TYPALIGN_INT, &heads, NULL,
-					  &edges);
+					  &nheads);
+	if (edges != nheads)
+		elog(ERROR, "%d edges have a tail, but %d a head", edges, nheads);
 	graph = read_graph(vertices, tails, heads, edges);
 	order = palloc((vertices + 1) * sizeof(int));
 	if (sort_topologically(&graph, order) < vertices)

@@ -61,6 +61,7 @@ Datum
 haul_expire(PG_FUNCTION_ARGS)
 {
 	int max_jobs = PG_GETARG_INT32(0);
+	bool of_workflows = PG_GETARG_BOOL(1);
 	Call *call = call_open("haul.maintain()");
 	MemoryContext caller = CurrentMemoryContext;
 	LaneScan scan;
@@ -77,7 +78,11 @@ haul_expire(PG_FUNCTION_ARGS)
 		JobLock lock;
 
 		call_next_job(call);
-		if (job_says(job, JOB_STATE, "ready"))
+		if (!job_says(job, JOB_STATE, "ready"))
+			;
+		else if (job_is_null(job, JOB_WORKFLOW_ID) == of_workflows)
+			lane_scan_passed(&scan, key, LANE_BUSY);
+		else
 		{
 			lock = job_store_lock(call->store, job, LockWaitSkip);
 			if (lock == JOB_LOCKED)

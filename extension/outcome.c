@@ -55,7 +55,8 @@ copy_of_column(TupleTableSlot *job, enum JobColumn column)
 	return job_is_null(job, column) ? (Datum) 0 : copy_of(job_value(job, column));
 }
 
-/* The whole row, with the names of its columns. */
+/* The whole row, with the names of its columns; leaves much behind in the current memory context.
+ */
 static Datum
 as_json(TupleTableSlot *job)
 {
@@ -94,20 +95,36 @@ outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result, b
 	outcome->reply_to = (text *) DatumGetPointer(copy_of_column(job, JOB_REPLY_TO));
 	outcome->cron_name = (text *) DatumGetPointer(copy_of_column(job, JOB_CRON_NAME));
 	outcome->enqueued_by = pstrdup(NameStr(*DatumGetName(job_value(job, JOB_ENQUEUED_BY))));
-	if (outcome->workflow != 0 && !outcome_is_success(outcome))
-		outcome->job = as_json(job);
 	call->outcomes = lappend(call->outcomes, outcome);
+	if (outcome->workflow != 0 && !outcome_is_success(outcome))
+	{
+		MemoryContext call_context = MemoryContextSwitchTo(call->scratch);
+		Datum json = as_json(job);
+
+		MemoryContextSwitchTo(call_context);
+		outcome->job = copy_of(json);
+	}
 	MemoryContextSwitchTo(caller);
 }
 
-/* ---- telling ---- */
-
+/* What was told is not needed any more, and there may be many. */
 static void
-set(TupleTableSlot *row, int column, Datum value)
+free_outcome(Outcome *outcome)
 {
-	row->tts_values[column] = value;
-	row->tts_isnull[column] = false;
+	void *parts[] = {DatumGetPointer(outcome->result),
+					 DatumGetPointer(outcome->error),
+					 DatumGetPointer(outcome->job),
+					 outcome->reply_to,
+					 outcome->cron_name,
+					 outcome->enqueued_by};
+
+	for (int i = 0; i < lengthof(parts); i++)
+		if (parts[i] != NULL)
+			pfree(parts[i]);
+	pfree(outcome);
 }
+
+/* ---- telling ---- */
 
 /* A row in the mailbox, and a NOTIFY to whoever listens. */
 static void
@@ -120,19 +137,20 @@ reply(Call *call, const Outcome *outcome, TableWriter **replies)
 		*replies = table_writer_open(haul_catalog()->replies);
 	namestrcpy(&enqueued_by, outcome->enqueued_by);
 	row = table_writer_row(*replies);
-	set(row, REPLY_ID, Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
-	set(row, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
-	set(row, REPLY_JOB_ID, Int64GetDatum(outcome->id));
-	set(row, REPLY_CLAIM, Int32GetDatum(outcome->claim));
-	set(row, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
-	set(row, REPLY_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(row, REPLY_ID,
+					 Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
+	table_writer_set(row, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
+	table_writer_set(row, REPLY_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(row, REPLY_CLAIM, Int32GetDatum(outcome->claim));
+	table_writer_set(row, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
+	table_writer_set(row, REPLY_STATE, CStringGetTextDatum(outcome->state));
 	if (outcome->result != (Datum) 0)
-		set(row, REPLY_RESULT, outcome->result);
+		table_writer_set(row, REPLY_RESULT, outcome->result);
 	if (outcome->error != (Datum) 0)
-		set(row, REPLY_ERROR, outcome->error);
-	set(row, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
-	set(row, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
-	set(row, REPLY_ENQUEUED_BY, NameGetDatum(&enqueued_by));
+		table_writer_set(row, REPLY_ERROR, outcome->error);
+	table_writer_set(row, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
+	table_writer_set(row, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
+	table_writer_set(row, REPLY_ENQUEUED_BY, NameGetDatum(&enqueued_by));
 	table_writer_add(*replies);
 	effects_replied(outcome->reply_to);
 }
@@ -161,7 +179,7 @@ outcomes_tell(Call *call)
 {
 	TableWriter *replies = NULL;
 	WorkflowChange *change = NULL;
-	int told = 0;
+	int told = 0; /* those before are freed */
 
 	/* each may end others, which are noted behind it */
 	do
@@ -180,6 +198,7 @@ outcomes_tell(Call *call)
 					change = workflow_change_open(call);
 				workflow_job_ended(change, outcome);
 			}
+			free_outcome(outcome);
 		}
 	} while (change != NULL && workflow_change_step(change));
 	if (change != NULL)

@@ -22,6 +22,14 @@ extern TableWriter *table_writer_open_at_end(Oid table);
 /* The row to fill in: set all values and nulls of the slot, then add it. */
 extern TupleTableSlot *table_writer_row(TableWriter *writer);
 
+/* A column, numbered from 0, of such a row. */
+static inline void
+table_writer_set(TupleTableSlot *row, int column, Datum value)
+{
+	row->tts_values[column] = value;
+	row->tts_isnull[column] = false;
+}
+
 /* Adds the row; its values are copied. */
 extern void table_writer_add(TableWriter *writer);
 

@@ -65,6 +65,12 @@ lease_of(TupleTableSlot *job)
 	return job_is_null(job, JOB_LEASE_ID) ? 0 : DatumGetInt64(job_value(job, JOB_LEASE_ID));
 }
 
+static bool
+is_periodic(TupleTableSlot *job)
+{
+	return !job_is_null(job, JOB_EVERY);
+}
+
 /* A job's first claim is a dispatch, later ones are retries. */
 static Counter
 claim_counter(TupleTableSlot *ready)
@@ -86,7 +92,9 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	job_set(copy, JOB_LEASE_ID, Int64GetDatum(lease));
 	if (!confirm_start)
 		job_set(copy, JOB_STARTED_AT, TimestampTzGetDatum(call->now));
-	if (!job_is_null(job, JOB_UNIQUE_KEY) && job_says(job, JOB_UNIQUE_UNTIL, "started"))
+	/* a periodic job could not have its key again for the next run */
+	if (!job_is_null(job, JOB_UNIQUE_KEY) && job_says(job, JOB_UNIQUE_UNTIL, "started") &&
+		!is_periodic(job))
 		job_clear(copy, JOB_UNIQUE_KEY);
 	if (!job_store_update(call->store, job))
 		return false;
@@ -168,7 +176,7 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 	TupleTableSlot *copy;
 
 	Assert(job_says(job, JOB_STATE, "running"));
-	if (workflow_is_cancelled(job))
+	if (!job_is_null(job, JOB_WORKFLOW_ID) && workflow_was_cancelled(job))
 	{
 		transition_end(call, job, "cancelled", COUNT_CANCELS,
 					   CStringGetTextDatum(WORKFLOW_CANCELLED));
@@ -213,12 +221,6 @@ record_end(Call *call, TupleTableSlot *job, const char *state, Datum result, boo
 	outcome_note(call, job, state, result, repeats);
 }
 
-static bool
-is_periodic(TupleTableSlot *job)
-{
-	return !job_is_null(job, JOB_EVERY);
-}
-
 /* A run of a locked periodic job is over: it is ready again, as if it had never run, but for the
  * claim, which is never handed out twice. */
 static void
@@ -234,7 +236,9 @@ run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
 	job_clear(copy, JOB_INTERRUPTED_AT);
 	job_clear(copy, JOB_LAST_ERROR);
 	job_clear(copy, JOB_PROGRESS);
-	renew_expiry(copy, true);
+	/* an expiry given as a time is one for all runs */
+	if (!job_is_null(job, JOB_QUEUE_TIMEOUT))
+		renew_expiry(copy, true);
 	write_ready(call, job, copy);
 	record_end(call, job, state, result, true);
 }

@@ -20,6 +20,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -109,10 +110,10 @@ typedef struct Todo
 struct WorkflowChange
 {
 	Call *call;
-	MemoryContext context;
-	pairingheap *todo;
-	TableWriter *ends; /* NULL: not needed yet */
-	uint64 locked;	   /* a bit for each lock held */
+	MemoryContext scratch; /* for one step */
+	pairingheap *todo;	   /* of what is in the context of the call */
+	TableWriter *ends;	   /* NULL: not needed yet */
+	uint64 locked;		   /* a bit for each lock held */
 };
 
 /* ---- the lock ---- */
@@ -225,16 +226,14 @@ member_at_step(int64 workflow, int step)
 	return find_member(haul_catalog()->workflow_jobs_pkey, keys, 2);
 }
 
-bool
-workflow_is_cancelled(TupleTableSlot *job)
+static bool
+is_cancelled(TupleTableSlot *job)
 {
 	RowReader reader;
 	ScanKeyData key;
 	TupleTableSlot *row;
 	bool cancelled;
 
-	if (job_is_null(job, JOB_WORKFLOW_ID))
-		return false;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, job_value(job, JOB_WORKFLOW_ID));
 	row_reader_open(&reader, haul_catalog()->workflows, haul_catalog()->workflows_pkey,
 					AccessShareLock, &key, 1);
@@ -242,6 +241,13 @@ workflow_is_cancelled(TupleTableSlot *job)
 	cancelled = row != NULL && !row->tts_isnull[WORKFLOW_CANCELLED_AT];
 	row_reader_close(&reader);
 	return cancelled;
+}
+
+bool
+workflow_was_cancelled(TupleTableSlot *job)
+{
+	lock_workflow(DatumGetInt64(job_value(job, JOB_WORKFLOW_ID)), ShareLock);
+	return is_cancelled(job);
 }
 
 /* ---- what is to be done ---- */
@@ -266,7 +272,7 @@ compare_todos(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 static void
 add_todo(WorkflowChange *change, int64 workflow, int step, int64 gate, const char *cancel)
 {
-	Todo *todo = palloc0(sizeof(Todo));
+	Todo *todo = MemoryContextAllocZero(MemoryContextGetParent(change->scratch), sizeof(Todo));
 
 	todo->workflow = workflow;
 	todo->step = step;
@@ -301,7 +307,8 @@ workflow_change_open(Call *call)
 	WorkflowChange *change = palloc0(sizeof(WorkflowChange));
 
 	change->call = call;
-	change->context = CurrentMemoryContext;
+	change->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_haul workflow", ALLOCSET_DEFAULT_SIZES);
 	change->todo = pairingheap_allocate(compare_todos, NULL);
 	return change;
 }
@@ -312,17 +319,11 @@ workflow_change_close(WorkflowChange *change)
 	if (change->ends != NULL)
 		table_writer_close(change->ends);
 	pairingheap_free(change->todo);
+	MemoryContextDelete(change->scratch);
 	pfree(change);
 }
 
 /* ---- the end of a member ---- */
-
-static void
-set(TupleTableSlot *row, int column, Datum value)
-{
-	row->tts_values[column] = value;
-	row->tts_isnull[column] = false;
-}
 
 static void
 record_end(WorkflowChange *change, const Member *member, const Outcome *outcome)
@@ -330,38 +331,54 @@ record_end(WorkflowChange *change, const Member *member, const Outcome *outcome)
 	TupleTableSlot *row;
 
 	if (change->ends == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(MemoryContextGetParent(change->scratch));
+
 		change->ends = table_writer_open(haul_catalog()->workflow_ends);
+		MemoryContextSwitchTo(caller);
+	}
 	row = table_writer_row(change->ends);
-	set(row, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
-	set(row, END_STEP, Int32GetDatum(member->step));
-	set(row, END_JOB_ID, Int64GetDatum(outcome->id));
-	set(row, END_STATE, CStringGetTextDatum(outcome->state));
-	set(row, END_ATTEMPT, Int32GetDatum(outcome->attempt));
+	table_writer_set(row, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
+	table_writer_set(row, END_STEP, Int32GetDatum(member->step));
+	table_writer_set(row, END_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(row, END_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(row, END_ATTEMPT, Int32GetDatum(outcome->attempt));
 	if (outcome->started_at != 0)
-		set(row, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
-	set(row, END_FINISHED_AT, TimestampTzGetDatum(change->call->now));
+		table_writer_set(row, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
+	table_writer_set(row, END_FINISHED_AT, TimestampTzGetDatum(change->call->now));
 	if (outcome->result != (Datum) 0)
-		set(row, END_RESULT, outcome->result);
+		table_writer_set(row, END_RESULT, outcome->result);
 	if (outcome->error != (Datum) 0)
-		set(row, END_ERROR, outcome->error);
+		table_writer_set(row, END_ERROR, outcome->error);
 	if (outcome->job != (Datum) 0)
-		set(row, END_JOB, outcome->job);
+		table_writer_set(row, END_JOB, outcome->job);
 	table_writer_add(change->ends);
+}
+
+/* The text stays as long as the call: jobs may be cancelled for it. */
+static const char *
+reason_to_cancel(WorkflowChange *change, const Member *member, const Outcome *outcome)
+{
+	const char *was = strcmp(outcome->state, "failed") == 0 ? "" : "was ";
+	char *reason = psprintf("\"%s\" (job " INT64_FORMAT ") %s%s", member->name, outcome->id, was,
+							outcome->state);
+
+	return MemoryContextStrdup(MemoryContextGetParent(change->scratch), reason);
 }
 
 void
 workflow_job_ended(WorkflowChange *change, const Outcome *outcome)
 {
+	MemoryContext caller = MemoryContextSwitchTo(change->scratch);
 	Member *member;
-	char *reason = NULL;
+	const char *reason = NULL;
 
 	share_workflow(change, outcome->workflow);
 	member = member_of_job(outcome->id);
-	/* one that was put into the table by hand */
-	if (member == NULL)
-		return;
-	record_end(change, member, outcome);
-	for (int i = 0; i < member->nnext; i++)
+	/* one that was put into the table by hand has none */
+	if (member != NULL)
+		record_end(change, member, outcome);
+	for (int i = 0; member != NULL && i < member->nnext; i++)
 	{
 		int step = DatumGetInt32(member->next[i]);
 		const char *if_failed = TextDatumGetCString(member->if_failed[i]);
@@ -371,13 +388,12 @@ workflow_job_ended(WorkflowChange *change, const Outcome *outcome)
 		else if (strcmp(if_failed, "cancel") == 0)
 		{
 			if (reason == NULL)
-				reason = psprintf("\"%s\" (job " INT64_FORMAT ") %s", member->name, outcome->id,
-								  strcmp(outcome->state, "failed") == 0
-									  ? "failed"
-									  : psprintf("was %s", outcome->state));
+				reason = reason_to_cancel(change, member, outcome);
 			add_todo(change, member->workflow, step, 0, reason);
 		}
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(change->scratch);
 }
 
 /* ---- what follows ---- */
@@ -433,6 +449,7 @@ workflow_change_step(WorkflowChange *change)
 	if (pairingheap_is_empty(change->todo))
 		return false;
 	todo = take_todo(change);
+	MemoryContextSwitchTo(change->scratch);
 	if (todo->gate != 0)
 		count_at_gate(change, todo);
 	else if ((member = member_at_step(todo->workflow, todo->step)) != NULL)
@@ -443,12 +460,13 @@ workflow_change_step(WorkflowChange *change)
 			;
 		else if (todo->cancel != NULL)
 			transition_drop(call, job, "cancelled", CStringGetTextDatum(todo->cancel));
-		else if (workflow_is_cancelled(job))
+		else if (is_cancelled(job))
 			transition_drop(call, job, "cancelled", CStringGetTextDatum(WORKFLOW_CANCELLED));
 		else
 			transition_release(call, job, member->run_at);
-		MemoryContextSwitchTo(caller);
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(change->scratch);
 	pfree(todo);
 	return true;
 }
@@ -468,6 +486,12 @@ haul_create_workflow(PG_FUNCTION_ARGS)
 	Datum results[2];
 	bool result_nulls[2];
 
+	/* the owner, who enqueues them, is above such policies */
+	if (check_enable_rls(haul_catalog()->jobs, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a workflow cannot be enqueued under row-level security"),
+						errdetail("A policy on haul.jobs applies to role \"%s\".",
+								  GetUserNameFromId(GetUserId(), false))));
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "haul._workflow() must return a record");
 	haul_query_as_owner("SELECT workflow_id, job_ids FROM haul._create_workflow($1, $2)",
@@ -477,8 +501,8 @@ haul_create_workflow(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(haul_cancel_pending);
 
-/* Ends as cancelled those of the jobs that are ready or waiting. Waits for whoever has one locked,
- * running ones too: when it returns none of them can become ready unseen. */
+/* Ends as cancelled those of the jobs that are ready or waiting; waits for whoever has one locked.
+ */
 Datum
 haul_cancel_pending(PG_FUNCTION_ARGS)
 {
@@ -491,13 +515,15 @@ haul_cancel_pending(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		TupleTableSlot *job;
+		bool pending;
 
 		call_next_job(call);
 		do
 		{
 			job = job_store_find(call->store, DatumGetInt64(ids[i]));
-		} while (job != NULL && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
-		if (job == NULL || job_says(job, JOB_STATE, "running"))
+			pending = job != NULL && !job_says(job, JOB_STATE, "running");
+		} while (pending && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+		if (!pending)
 			continue;
 		transition_drop(call, job, "cancelled", reason);
 		cancelled++;

@@ -28,9 +28,13 @@ extern WorkflowChange *workflow_change_open(struct Call *call);
 extern void workflow_job_ended(WorkflowChange *change, const Outcome *outcome);
 
 /*
- * Does the next thing that follows: counts at a gate, releases or cancels a job. The lowest id
- * first, and ids grow along the edges: so no two calls wait for each other's rows in a circle. A
- * cancelled job is noted as an outcome. False when nothing is left.
+ * Does the next thing that follows: counts at a gate, releases or cancels a job, in the order of
+ * (workflow, step), and steps grow along the edges. A cancelled job is noted as an outcome. False
+ * when nothing is left.
+ *
+ * Locks are taken in this order: the rows of the jobs that the call is about, the locks of their
+ * workflows, then gates and waiting jobs in the order above. So no two calls wait for each other in
+ * a circle; two transactions with several calls each may, as with any rows.
  */
 extern bool workflow_change_step(WorkflowChange *change);
 
@@ -38,7 +42,9 @@ extern void workflow_change_close(WorkflowChange *change);
 
 #define WORKFLOW_CANCELLED "its workflow was cancelled"
 
-/* Whether the job belongs to a workflow that was cancelled: then it is not to be tried again. */
-extern bool workflow_is_cancelled(TupleTableSlot *job);
+/* Whether the workflow to which the job, locked, belongs was cancelled: then it is not to be tried
+ * again. Whoever cancels the workflow from now on waits until the transaction ends, and sees what
+ * it did. */
+extern bool workflow_was_cancelled(TupleTableSlot *job);
 
 #endif

@@ -94,7 +94,7 @@ SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label
 	$$ SELECT haul._create_workflow('[{"kind": "a"}]', NULL) $$, $$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$,
 		$$ SELECT haul._cancel_pending('{1}', 'r') $$, $$ SELECT haul.results(1) $$, $$ SET haul.enqueuer = 'postgres' $$,
 	$$ SELECT * FROM haul.workflow_steps $$, $$ SELECT * FROM haul.workflows $$, $$ SELECT * FROM haul.replies $$,
-		$$ SELECT haul._expire(1) $$, $$ SELECT haul._add_history(now()) $$,
+		$$ SELECT haul._expire(1, false) $$, $$ SELECT haul._add_history(now()) $$,
 	$$ SELECT * FROM haul.finished_jobs $$, $$ SELECT * FROM haul.job_errors $$, $$ SELECT * FROM haul.workers $$,
 		$$ SELECT * FROM haul.counters $$, $$ SELECT * FROM haul._ledger_0 $$,
 	$$ INSERT INTO haul.queues (name) VALUES ('q') $$, $$ INSERT INTO haul._ledger_0 (entry) VALUES (1) $$,

@@ -59,6 +59,11 @@ SELECT helper.has(helper.finished(:id), '{"state": "failed"}', 'it has failed');
 INSERT INTO haul.jobs (kind, queue, every, expires_at) VALUES ('p', 'q', '1 h', now() - interval '1 s') RETURNING id \gset
 SELECT is(helper.checkout_kinds(:w), NULL, 'past its expiry it does not start');
 SELECT helper.has(helper.finished(:id), '{"state": "discarded"}', 'nor ever again');
+INSERT INTO haul.jobs (kind, queue, every, expires_at) VALUES ('p', 'q', '1 h', now() + interval '1 day') RETURNING id \gset
+SELECT is(helper.checkout_kinds(:w), 'p', 'before that it runs');
+SELECT haul.complete(:w, ARRAY[:id], ARRAY[1]) \g /dev/null
+SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :id), now() + interval '1 day', 'and keeps it');
+DELETE FROM haul.jobs WHERE id = :id;
 
 -- Interruptions.
 INSERT INTO haul.jobs (kind, queue, every, on_interrupt) VALUES ('p', 'q', '1 h', 'discard') RETURNING id \gset
@@ -74,6 +79,12 @@ SELECT helper.due(:id);
 SELECT is(helper.checkout_kinds(:w), 'p', 'a run');
 SELECT is(haul.snooze(:w, :id, 2, '0'), true, 'is snoozed');
 SELECT is((SELECT count(*) FROM haul.finished_jobs WHERE id = :id), 1::bigint, 'which is no end of it');
+
+-- It keeps its key.
+SELECT haul.enqueue('p', queue => 'u', every => '1 h', unique_key => 'x', unique_until => 'started') AS id \gset
+SELECT haul.register_worker('u', '{"queues": ["u"]}') AS u \gset
+SELECT is(helper.checkout_kinds(:u), 'p', 'while it runs');
+SELECT is(haul.enqueue('p', every => '1 h', unique_key => 'x', unique_until => 'started'), :id::bigint, 'its key is taken, since it comes again');
 
 SELECT throws_ok($$ INSERT INTO haul.jobs (kind, every) VALUES ('p', '0') $$, '23514', NULL, 'every must be longer than 0');
 \ir include/finish.psql

@@ -206,6 +206,13 @@ ROLLBACK TO s;
 SELECT is(helper.states(:wf), 'a running, b waiting', 'a completion that is rolled back releases nothing');
 SELECT haul.cancel_workflow(:wf) \g /dev/null
 
+-- What is null is left out.
+SELECT haul.workflow('[{"name": null, "kind": "n", "after": null, "if_failed": null, "queue": null}, {"kind": "m", "after": {"name": "1", "if_failed": null}}]') AS wf \gset
+SELECT is(helper.states(:wf), '1 ready, 2 waiting', 'null is as good as nothing');
+
+SELECT haul.cancel_workflow(:wf) \g /dev/null
+SELECT haul.workflow('[{"kind": "stays"}]') AS wf \gset
+
 -- Bad descriptions are refused, and leave nothing.
 SELECT count(*) AS jobs FROM haul.jobs \gset
 SELECT count(*) AS workflows FROM haul.workflows \gset
@@ -222,7 +229,7 @@ SELECT is(r.state || ' ' || r.message, expected, description)
 		('[{"kind": "a"}, {"kind": "b", "after": {"name": "1", "if": "x"}}]',
 		 '22023 option "after" has an item that is neither a name nor {"name", "if_failed"}: {"if": "x", "name": "1"}', 'an unknown key of an edge'),
 		('[{"kind": "a", "if_failed": "explode"}]', '22023 if_failed must be "cancel", "wait" or "run", not "explode"', 'an unknown policy'),
-		('[{"kind": "a"}, {"kind": "b", "after": {"name": "1", "if_failed": null}}]', '22023 if_failed must be "cancel", "wait" or "run", not null', 'none'),
+		('[{"kind": "a"}, {"kind": "b", "after": "1", "run_at": "infinity"}]', '22023 run_at of job "2" must be a finite time', 'a job that never runs'),
 		('[{"kind": "a", "name": ""}]', '22023 the name of a job in a workflow must be a string of 1 to 255 characters, not ""', 'an empty name'),
 		('[{"kind": "a", "every": "1 h"}]', '22023 unknown option "every" of a job in a workflow', 'a periodic job'),
 		('[]', '22023 a workflow must have 1 to 100000 jobs, not 0', 'no jobs'),
@@ -242,12 +249,30 @@ SELECT is(r.state || ' ' || r.message, expected, description)
 		($$SELECT haul.chain('[{"kind": "a"}, {"kind": "b", "after": "1"}]')$$, '22023 a job in a chain comes after the one before it: option "after" is not for chains', 'a chain with dependencies'),
 		($$SELECT haul.chain(NULL)$$, '22023 the jobs of a workflow must be a JSON array of objects', 'a null chain'),
 		($$SELECT haul.chain('[{"kind": "a"}, {"kind": "b"}]', if_failed => 'no')$$, '22023 if_failed must be "cancel", "wait" or "run", not "no"', 'a chain with a bad policy'),
+		($$SELECT haul.chain('[{"kind": "a"}]', if_failed => 'no')$$, '22023 if_failed must be "cancel", "wait" or "run", not "no"', 'also when nothing comes after it'),
+		($$UPDATE haul.jobs SET every = '1 h' WHERE workflow_id IS NOT NULL$$, '23514 haul.jobs.every must be null in a workflow, not "01:00:00"', 'a member made periodic'),
+		($$UPDATE haul.jobs SET workflow_id = NULL WHERE workflow_id IS NOT NULL$$, '23514 haul.jobs.workflow_id cannot be changed, not "null"', 'a member taken out'),
 		($$SELECT haul.cancel_workflow(0)$$, '42704 there is no workflow 0', 'cancelling what is not there'),
 		($$SELECT haul.retry_workflow(0)$$, '42704 there is no workflow 0', 'retrying what is not there')
 	) AS t(statement, expected, description),
 	LATERAL helper.refusal(statement) AS r;
 SELECT is((SELECT count(*) FROM haul.jobs), :jobs::bigint, 'no job is left of them');
 SELECT is((SELECT count(*) FROM haul.workflows), :workflows::bigint, 'nor a workflow');
+
+SELECT haul.cancel_workflow(:wf) \g /dev/null
+
+-- Policies of others on haul.jobs are not got around.
+CREATE ROLE haul_test_limited;
+SELECT haul.grant_producer('haul_test_limited');
+ALTER TABLE haul.jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON haul.jobs FOR INSERT TO haul_test_limited WITH CHECK (queue = 'mine');
+GRANT USAGE ON SCHEMA helper TO haul_test_limited;
+SET LOCAL ROLE haul_test_limited;
+SELECT state || ' ' || message AS refusal FROM helper.refusal($$ SELECT haul.chain('[{"kind": "a"}]') $$) \gset
+RESET ROLE;
+SELECT is(:'refusal'::text, '0A000 a workflow cannot be enqueued under row-level security', 'row-level security is not got around');
+DROP POLICY mine ON haul.jobs;
+ALTER TABLE haul.jobs DISABLE ROW LEVEL SECURITY;
 
 -- Unique keys hold in workflows.
 SELECT haul.workflow('[{"kind": "u", "unique_key": "only"}, {"kind": "v", "after": "1", "unique_key": "other"}]') AS wf \gset

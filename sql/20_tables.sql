@@ -73,7 +73,7 @@ COMMENT ON COLUMN haul.jobs.queue_timeout IS 'Discarded when not started within 
 COMMENT ON COLUMN haul.jobs.expires_at IS 'Discarded when not started by this time; follows from queue_timeout where that is set';
 COMMENT ON COLUMN haul.jobs.on_interrupt IS 'When its worker died or was killed in mid-job: retry, fail or discard';
 COMMENT ON COLUMN haul.jobs.unique_key IS 'At most one live job has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING works';
-COMMENT ON COLUMN haul.jobs.unique_until IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key';
+COMMENT ON COLUMN haul.jobs.unique_until IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key (not for a job with every: it keeps its key)';
 COMMENT ON COLUMN haul.jobs.concurrency_key IS 'Recorded for concurrency limits, which this version does not enforce';
 COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limits, which this version does not enforce; at least 1';
 COMMENT ON COLUMN haul.jobs.pin IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any worker take it';

@@ -68,4 +68,4 @@ CREATE TABLE haul._workflow_ends (
 	error       text,
 	job         jsonb
 );
-CREATE INDEX workflow_ends_step ON haul._workflow_ends (workflow_id, step);
+CREATE INDEX workflow_ends_job ON haul._workflow_ends (workflow_id, step, job_id);

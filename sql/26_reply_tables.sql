@@ -18,8 +18,8 @@ COMMENT ON TABLE haul.replies IS 'Outcomes of jobs that were enqueued with reply
 COMMENT ON COLUMN haul.replies.id IS 'Identity';
 COMMENT ON COLUMN haul.replies.reply_to IS 'Mailbox: haul.jobs.reply_to. NOTIFY on channel haul_reply, payload the mailbox, goes with it';
 COMMENT ON COLUMN haul.replies.job_id IS 'The job';
-COMMENT ON COLUMN haul.replies.claim IS 'Which execution of it; 0: it ended without one';
-COMMENT ON COLUMN haul.replies.attempt IS 'Number of the last attempt; 0: there was none';
+COMMENT ON COLUMN haul.replies.claim IS 'How often it had been checked out when it ended';
+COMMENT ON COLUMN haul.replies.attempt IS 'Attempts made; 0: it ended without one';
 COMMENT ON COLUMN haul.replies.state IS 'completed, failed, discarded or cancelled';
 COMMENT ON COLUMN haul.replies.result IS 'What the handler returned';
 COMMENT ON COLUMN haul.replies.error IS 'Why it did not succeed';

@@ -25,11 +25,12 @@ CREATE FUNCTION haul._workflow_edges(jobs jsonb, names text[],
 	LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC -- inlined: its names are resolved already
 	SELECT t.n::integer, m.n::integer, a, coalesce(a ->> 'name', a #>> '{}'),
-		   coalesce(a -> 'if_failed', t.job -> 'if_failed', '"cancel"')
+		   coalesce(nullif(a -> 'if_failed', 'null'), nullif(t.job -> 'if_failed', 'null'), '"cancel"')
 		FROM jsonb_array_elements(jobs) WITH ORDINALITY AS t(job, n),
-			 jsonb_array_elements(CASE WHEN jsonb_typeof(t.job -> 'after') = 'array' THEN t.job -> 'after'
-									   WHEN t.job ? 'after' THEN jsonb_build_array(t.job -> 'after')
-									   ELSE '[]' END) AS a
+			 jsonb_array_elements(CASE coalesce(jsonb_typeof(t.job -> 'after'), 'null')
+									   WHEN 'array' THEN t.job -> 'after'
+									   WHEN 'null' THEN '[]'
+									   ELSE jsonb_build_array(t.job -> 'after') END) AS a
 			 LEFT JOIN unnest(names) WITH ORDINALITY AS m(name, n) ON m.name = coalesce(a ->> 'name', a #>> '{}');
 END;
 
@@ -59,7 +60,7 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
 	END IF;
 	SELECT left((j -> 'name')::text, 300) INTO bad FROM jsonb_array_elements(jobs) AS j
-		WHERE j ? 'name' AND (jsonb_typeof(j -> 'name') <> 'string' OR char_length(j ->> 'name') NOT BETWEEN 1 AND 255) LIMIT 1;
+		WHERE jsonb_typeof(j -> 'name') <> 'null' AND (jsonb_typeof(j -> 'name') <> 'string' OR char_length(j ->> 'name') NOT BETWEEN 1 AND 255) LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'the name of a job in a workflow must be a string of 1 to 255 characters, not %', bad USING ERRCODE = '22023';
 	END IF;
@@ -71,7 +72,7 @@ BEGIN
 		RAISE EXCEPTION 'option "after" has an item that is neither a name nor {"name", "if_failed"}: %', bad USING ERRCODE = '22023';
 	END IF;
 	SELECT left(p.policy::text, 100) INTO bad
-		FROM (SELECT j -> 'if_failed' AS policy FROM jsonb_array_elements(jobs) AS j WHERE j ? 'if_failed'
+		FROM (SELECT j -> 'if_failed' AS policy FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j -> 'if_failed') <> 'null'
 			  UNION ALL SELECT e.if_failed FROM haul._workflow_edges(jobs, '{}') AS e) AS p
 		WHERE p.policy NOT IN ('"cancel"', '"wait"', '"run"') LIMIT 1;
 	IF FOUND THEN
@@ -155,6 +156,11 @@ BEGIN
 	END IF;
 	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'), coalesce(array_agg(e.if_failed #>> '{}'), '{}')
 		INTO tails, heads, policies FROM haul._workflow_edges(jobs, names) AS e;
+	SELECT names[j.n] AS name INTO bad FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY AS j (run_at, n)
+		WHERE NOT isfinite(j.run_at) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'run_at of job "%" must be a finite time', bad.name USING ERRCODE = '22023', HINT = 'Give a date and a time.';
+	END IF;
 	ordering := haul._topological_order(names, tails, heads);
 	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps FROM unnest(ordering) WITH ORDINALITY AS o(position, step);
 	SELECT array_agg(nextval('haul.jobs_id_seq')) INTO ids FROM unnest(ordering);
@@ -262,6 +268,10 @@ DECLARE
 	bad text;
 BEGIN
 	PERFORM haul._check_workflow(jobs);
+	IF if_failed IS NULL OR if_failed NOT IN ('cancel', 'wait', 'run') THEN
+		RAISE EXCEPTION 'if_failed must be "cancel", "wait" or "run", not %', coalesce('"' || if_failed || '"', 'null')
+			USING ERRCODE = '22023', HINT = 'It says what becomes of a job when the one before it ends without success.';
+	END IF;
 	SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k = 'after' LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'a job in a chain comes after the one before it: option "after" is not for chains'
@@ -386,13 +396,16 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no workflow %', workflow_id USING ERRCODE = '42704';
 	END IF;
-	RETURN (SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id), 'its workflow was cancelled'), 0)
-				FROM haul.jobs AS j WHERE j.workflow_id = cancel_workflow.workflow_id);
+	-- whoever releases a job, or gives a running one back, has done so, or will see that the workflow is cancelled
+	PERFORM haul._lock_workflow(workflow_id);
+	RETURN haul._cancel_pending(ARRAY(SELECT m.job_id FROM haul.workflow_jobs AS m
+										WHERE m.workflow_id = cancel_workflow.workflow_id ORDER BY m.step),
+								'its workflow was cancelled');
 END
 $$;
 COMMENT ON FUNCTION haul.cancel_workflow(bigint) IS
 'Ends all jobs of a workflow that are ready or waiting as cancelled; returns how many. Those that run end as they will, but are not tried again, and nothing comes after them.
-Errors: 42704 when there is no such workflow.';
+Until the transaction ends, ends of jobs of some other workflows wait for it. Errors: 42704 when there is no such workflow.';
 
 -- A gate's count follows from the members: as if it were made now.
 CREATE FUNCTION haul._recount_gates(workflow bigint) RETURNS void
@@ -431,12 +444,12 @@ BEGIN
 		RAISE EXCEPTION 'haul.retry_workflow() must see what has just ended, in a transaction of the level READ COMMITTED'
 			USING ERRCODE = '25001', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 	END IF;
-	-- from now on no member's end is dealt with behind our back
-	PERFORM haul._lock_workflow($1);
 	UPDATE haul.workflows SET cancelled_at = NULL WHERE id = $1 RETURNING * INTO workflow;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no workflow %', $1 USING ERRCODE = '42704';
 	END IF;
+	-- from now on no member's end is dealt with behind our back
+	PERFORM haul._lock_workflow($1);
 	SELECT array_agg(m.step ORDER BY m.step) INTO again
 		FROM haul.workflow_jobs AS m
 		JOIN haul._workflow_ends AS e ON e.workflow_id = m.workflow_id AND e.step = m.step AND e.job_id = m.job_id
@@ -471,7 +484,24 @@ $$;
 COMMENT ON FUNCTION haul.retry_workflow(bigint) IS
 'Enqueues again, as new jobs, all jobs of a workflow that ended without success: failed, discarded or cancelled; with them the workflow goes on, also one that was
 cancelled. What has completed stays. Returns how many. An expiry given as a time does not hold for them.
+Until the transaction ends, ends of jobs of some other workflows wait for it, too.
 Errors: 42704 when there is no such workflow, 23505 when somebody else has taken a unique_key meanwhile, 25001 in a transaction that is not READ COMMITTED.';
+
+-- At most 100 workflows, of all or among some, whose last job ended longer ago than the setting haul.keep_workflows.
+CREATE FUNCTION haul._workflows_over(among bigint[] DEFAULT NULL) RETURNS SETOF bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	before timestamptz := clock_timestamp() - haul._setting('haul.keep_workflows');
+BEGIN
+	RETURN QUERY
+	SELECT w.id FROM haul.workflows AS w
+		WHERE w.created_at < before AND (among IS NULL OR w.id = ANY (among))
+			AND NOT EXISTS (SELECT FROM haul.jobs AS j WHERE j.workflow_id = w.id)
+			AND NOT EXISTS (SELECT FROM haul._workflow_ends AS e WHERE e.workflow_id = w.id AND e.finished_at >= before)
+		ORDER BY w.id LIMIT 100;
+END
+$$;
 
 -- Removes workflows whose last job ended longer ago than the setting haul.keep_workflows; returns how many.
 CREATE FUNCTION haul._prune_workflows() RETURNS bigint
@@ -480,17 +510,10 @@ AS $$
 DECLARE
 	over bigint[];
 BEGIN
-	-- some at a time: a pass is to be short
-	SELECT array_agg(o.id) INTO over FROM (
-		SELECT w.id FROM haul.workflows AS w
-			WHERE w.created_at < clock_timestamp() - haul._setting('haul.keep_workflows')
-				AND NOT EXISTS (SELECT FROM haul.jobs AS j WHERE j.workflow_id = w.id)
-				AND NOT EXISTS (SELECT FROM haul._workflow_ends AS e
-									WHERE e.workflow_id = w.id AND e.finished_at >= clock_timestamp() - haul._setting('haul.keep_workflows'))
-			ORDER BY w.id LIMIT 100 FOR UPDATE SKIP LOCKED) AS o;
-	IF over IS NULL THEN
-		RETURN 0;
-	END IF;
+	over := ARRAY(SELECT w.id FROM haul.workflows AS w WHERE w.id = ANY (ARRAY(SELECT haul._workflows_over()))
+					FOR UPDATE SKIP LOCKED);
+	-- A retry may have come first. Now that they are locked, none can any more.
+	over := ARRAY(SELECT haul._workflows_over(over));
 	DELETE FROM haul._gates WHERE workflow_id = ANY (over);
 	DELETE FROM haul._workflow_ends WHERE workflow_id = ANY (over);
 	DELETE FROM haul.workflow_jobs WHERE workflow_id = ANY (over);

@@ -121,10 +121,21 @@ CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_lock_worker';
 
--- Discards jobs past their queue timeout, at most max_jobs; returns how many.
-CREATE FUNCTION haul._expire(max_jobs integer) RETURNS bigint
+-- Discards jobs past their queue timeout, those of workflows or all others, at most max_jobs; returns how many.
+CREATE FUNCTION haul._expire(max_jobs integer, of_workflows boolean) RETURNS bigint
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_expire';
+
+-- What comes after a job of a workflow may be locked by an open transaction: for that the next pass will do.
+CREATE FUNCTION haul._expire_in_workflows(max_jobs integer) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+AS $$
+BEGIN
+	RETURN haul._expire(max_jobs, true);
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+	RETURN 0;
+END
+$$;
 
 -- Releases what is held by workers that have no row any more; returns how many jobs.
 CREATE FUNCTION haul._release_orphans() RETURNS bigint
@@ -164,7 +175,8 @@ COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
 which releases their jobs. Returns how many.';
 
--- One pass. Not restoring: it makes and drops partitions of the history, and releases what nobody holds, too.
+-- One pass. Not restoring: it makes and drops partitions of the history, releases what nobody holds and discards what was not
+-- started in time, too.
 CREATE FUNCTION haul._maintain(wait boolean, restoring boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -182,7 +194,7 @@ BEGIN
 	done := done || jsonb_build_object(
 		'workers_removed', haul.cleanup_workers(),
 		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
-		'jobs_expired', haul._expire(10000),
+		'jobs_expired', CASE WHEN restoring THEN 0 ELSE haul._expire(10000, false) + haul._expire_in_workflows(10000) END,
 		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
 		'replies_dropped', haul._prune_replies(),
 		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);

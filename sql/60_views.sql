@@ -101,11 +101,11 @@ COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last heart
 
 -- Row-level security would forbid COPY to producers; a view of one's own does not.
 CREATE VIEW haul.my_jobs WITH (security_barrier) AS
-	SELECT id, queue, kind, args, priority, run_at, state, attempt, max_attempts, enqueued_at, started_at,
+	SELECT id, queue, kind, args, priority, run_at, state, attempt, claim, max_attempts, enqueued_at, started_at,
 		   NULL::timestamptz AS finished_at, progress, NULL::jsonb AS result, last_error
 		FROM haul.jobs WHERE enqueued_by = current_user
 	UNION ALL
-	SELECT id, queue, kind, args, priority, run_at, state, attempt, max_attempts, enqueued_at, started_at,
+	SELECT id, queue, kind, args, priority, run_at, state, attempt, claim, max_attempts, enqueued_at, started_at,
 		   finished_at, progress, result, last_error
 		FROM haul.finished_jobs WHERE enqueued_by = current_user;
 COMMENT ON VIEW haul.my_jobs IS 'Jobs that the current role enqueued, live and finished';

@@ -127,13 +127,15 @@ TEST_F(extension_dump, the_copy_works_on) {
 
     // So does the workflow.
     const std::string worker = copy.text(R"(SELECT haul.register_worker('flow', '{"queues": ["flow"]}'))");
-    EXPECT_EQ(copy.text("SELECT haul.complete($1, array_agg(id), array_agg(claim)) FROM haul.checkout($1, 10)",
-                        {worker}),
-              "{}");
-    EXPECT_EQ(copy.text("SELECT kind || ' ' || enqueued_by || ' ' || haul.results(id) FROM haul.jobs WHERE id "
-                        "IN (SELECT id FROM haul.checkout($1, 10))",
-                        {worker}),
-              R"(last app {"1": "first result", "2": null})");
+    EXPECT_EQ(
+        copy.text("SELECT haul.complete($1, array_agg(id), array_agg(claim)) FROM haul.checkout($1, 10)",
+                  {worker}),
+        "{}");
+    EXPECT_EQ(
+        copy.text("SELECT kind || ' ' || enqueued_by || ' ' || haul.results(id) FROM haul.jobs WHERE id "
+                  "IN (SELECT id FROM haul.checkout($1, 10))",
+                  {worker}),
+        R"(last app {"1": "first result", "2": null})");
 
     // A job that had its key before the dump still has it.
     const std::string key =
