@@ -83,7 +83,7 @@ TEST_P(extension_floor_cost, of_a_checkout_that_may_not_take_what_is_there) {
 }
 
 TEST_P(extension_floor_cost, of_expiry_that_finds_nothing) {
-    const std::string expire = "SELECT haul._expire(10000)";
+    const std::string expire = "SELECT haul._expire(10000, false)";
     database.exec("INSERT INTO haul.jobs (kind, queue, expires_at, keep) VALUES ('k', 'q', now() - interval "
                   "'1 hour', '0')");
     while (database.number(expire) > 0) {
