@@ -507,10 +507,8 @@ DECLARE
 	known CONSTANT text[] := ARRAY['name', 'schedule', 'timezone', 'kind', 'args', 'queue', 'priority', 'options', 'enabled',
 		'overlap', 'misfire', 'misfire_limit', 'dst_skipped', 'dst_repeated'];
 	bad      text;
-	one      record;
-	before   haul.cron;
-	inserted text[] := '{}';
-	updated  text[] := '{}';
+	inserted text[];
+	updated  text[];
 	removed  text[];
 BEGIN
 	IF jsonb_typeof(schedules) IS DISTINCT FROM 'array' THEN
@@ -525,7 +523,7 @@ BEGIN
 		RAISE EXCEPTION 'a schedule has no "%"', bad
 			USING ERRCODE = '22023', HINT = 'It has ' || array_to_string(known, ', ') || '.';
 	END IF;
-	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
+	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s WHERE s ->> 'name' IS NOT NULL GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'two schedules have the name "%"', bad
 			USING ERRCODE = '22023', HINT = 'Each schedule needs a name of its own.';
@@ -540,17 +538,7 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'haul.cron_sync() leaves those alone. Choose another name, or remove that schedule first.';
 	END IF;
 
-	WITH gone AS (
-		DELETE FROM haul.cron AS c
-			WHERE c.command IS NULL AND NOT EXISTS (SELECT FROM jsonb_array_elements(schedules) AS s WHERE s ->> 'name' = c.name)
-			RETURNING c.name
-	)
-	SELECT coalesce(array_agg(g.name ORDER BY g.name), '{}') INTO removed FROM gone AS g;
-	IF removed <> '{}' THEN
-		PERFORM haul._remove_cron_jobs(removed);
-	END IF;
-
-	FOR one IN
+	WITH declared AS (
 		SELECT s.name, s.schedule, coalesce(s.timezone, 'UTC') AS timezone, s.kind, coalesce(s.args, '{}') AS args,
 			   coalesce(s.queue, 'default') AS queue, coalesce(s.priority, 16383::smallint) AS priority,
 			   coalesce(s.options, '{}') AS options, coalesce(s.enabled, true) AS enabled, coalesce(s.overlap, 'skip') AS overlap,
@@ -559,26 +547,32 @@ BEGIN
 			FROM jsonb_to_recordset(schedules) AS s (
 				name text, schedule text, timezone text, kind text, args jsonb, queue text, priority smallint, options jsonb,
 				enabled boolean, overlap text, misfire text, misfire_limit integer, dst_skipped text, dst_repeated text)
-			ORDER BY s.name COLLATE "C"
-	LOOP
-		SELECT c.* INTO before FROM haul.cron AS c WHERE c.name = one.name;
-		IF NOT FOUND THEN
-			INSERT INTO haul.cron (name, schedule, timezone, kind, args, queue, priority, options, enabled, overlap, misfire,
-								   misfire_limit, dst_skipped, dst_repeated)
-				SELECT one.*;
-			inserted := inserted || one.name;
-		ELSIF (before.schedule, before.timezone, before.kind, before.args, before.queue, before.priority, before.options, before.enabled,
-			   before.overlap, before.misfire, before.misfire_limit, before.dst_skipped, before.dst_repeated) IS DISTINCT FROM
-			  (one.schedule, one.timezone, one.kind, one.args, one.queue, one.priority, one.options, one.enabled,
-			   one.overlap, one.misfire, one.misfire_limit, one.dst_skipped, one.dst_repeated) THEN
-			UPDATE haul.cron AS c SET (schedule, timezone, kind, args, queue, priority, options, enabled, overlap, misfire,
-									   misfire_limit, dst_skipped, dst_repeated) =
-					(one.schedule, one.timezone, one.kind, one.args, one.queue, one.priority, one.options, one.enabled,
-					 one.overlap, one.misfire, one.misfire_limit, one.dst_skipped, one.dst_repeated)
-				WHERE c.id = before.id;
-			updated := updated || one.name;
-		END IF;
-	END LOOP;
+	), gone AS (
+		DELETE FROM haul.cron AS c
+			WHERE c.command IS NULL AND NOT EXISTS (SELECT FROM declared AS d WHERE d.name = c.name)
+			RETURNING c.name
+	), changed AS (
+		UPDATE haul.cron AS c
+			SET (schedule, timezone, kind, args, queue, priority, options, enabled, overlap, misfire, misfire_limit, dst_skipped,
+				 dst_repeated) = ROW (d.schedule, d.timezone, d.kind, d.args, d.queue, d.priority, d.options, d.enabled, d.overlap,
+									  d.misfire, d.misfire_limit, d.dst_skipped, d.dst_repeated)
+			FROM declared AS d
+			WHERE c.name = d.name
+				AND (c.schedule, c.timezone, c.kind, c.args, c.queue, c.priority, c.options, c.enabled, c.overlap, c.misfire,
+					 c.misfire_limit, c.dst_skipped, c.dst_repeated) IS DISTINCT FROM
+					(d.schedule, d.timezone, d.kind, d.args, d.queue, d.priority, d.options, d.enabled, d.overlap, d.misfire,
+					 d.misfire_limit, d.dst_skipped, d.dst_repeated)
+			RETURNING c.name
+	), added AS (
+		INSERT INTO haul.cron (name, schedule, timezone, kind, args, queue, priority, options, enabled, overlap, misfire,
+							   misfire_limit, dst_skipped, dst_repeated)
+			SELECT d.* FROM declared AS d WHERE NOT EXISTS (SELECT FROM haul.cron AS c WHERE c.name = d.name)
+			RETURNING name
+	)
+	SELECT ARRAY(SELECT a.name FROM added AS a ORDER BY 1), ARRAY(SELECT c.name FROM changed AS c ORDER BY 1),
+		   ARRAY(SELECT g.name FROM gone AS g ORDER BY 1)
+		INTO inserted, updated, removed;
+	PERFORM haul._remove_cron_jobs(removed);
 	RETURN jsonb_build_object('inserted', inserted, 'updated', updated, 'removed', removed);
 END
 $$;
