@@ -374,13 +374,16 @@ $$;
 
 -- Whether a dump may be coming in: rows are there whose ids the sequences will give out again, and no worker lives yet.
 CREATE FUNCTION haul._is_being_restored() RETURNS boolean
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT NOT EXISTS (SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'))
-		AND (coalesce((SELECT max(id) FROM haul.jobs) > (SELECT last_value - (NOT is_called)::integer FROM haul.jobs_id_seq), false)
-			OR coalesce((SELECT max(id) FROM haul.cron_runs) > (SELECT last_value - (NOT is_called)::integer FROM haul.cron_runs_id_seq),
-						false));
-END;
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp -- which keeps its plan
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout')) THEN
+		RETURN false;
+	END IF;
+	RETURN coalesce((SELECT max(id) FROM haul.jobs) > (SELECT last_value - (NOT is_called)::integer FROM haul.jobs_id_seq), false)
+		OR coalesce((SELECT max(id) FROM haul.cron_runs) > (SELECT last_value - (NOT is_called)::integer FROM haul.cron_runs_id_seq), false);
+END
+$$;
 
 -- One pass over the schedules: fires what is due at a time. Returns how many ticks fired, and when the next pass is due (NULL: not
 -- before schedules change). At most once for each schedule and tick, whoever calls it, and however many at a time.
@@ -405,12 +408,14 @@ BEGIN
 	LOOP
 		fired := fired + haul._fire_schedule(due, at);
 	END LOOP;
-	BEGIN
-		PERFORM haul._release_queued(NULL, NULL);
-	EXCEPTION WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
-		NULL; -- the next pass will
-	END;
-	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting') THEN
+	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'queued') THEN
+		BEGIN
+			PERFORM haul._release_queued(NULL, NULL);
+		EXCEPTION WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
+			NULL; -- the next pass will
+		END;
+	END IF;
+	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting' AND r.finished_at IS NULL) THEN
 		PERFORM haul._run_commands();
 	END IF;
 	next_at := (SELECT min(c.next_run_at) FROM haul.cron AS c);
