@@ -448,8 +448,9 @@ worker_gone(int code, Datum database)
 		slot->worker_pid = 0;
 		slot->active |= slot->maintaining; /* it broke off */
 		slot->maintaining = false;
+		/* what broke off is not the first thing that the next one tries again */
 		if (slot->firing)
-			slot->cron_at = 0;
+			slot->cron_at = GetCurrentTimestamp() + CLOCK_INTERVAL;
 		slot->firing = false;
 		wake_launcher();
 	}

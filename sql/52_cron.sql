@@ -305,6 +305,12 @@ BEGIN
 END
 $$;
 
+-- Whether a schedule that has no next tick is to fire because the server was started since it was made, and has not yet.
+CREATE FUNCTION haul._is_for_boot(schedule text, planned_at timestamptz, last_run_at timestamptz) RETURNS boolean
+	LANGUAGE sql STABLE
+RETURN lower(btrim(schedule)) = '@reboot' AND planned_at < pg_postmaster_start_time()
+	AND last_run_at IS DISTINCT FROM pg_postmaster_start_time();
+
 -- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other schedules
 -- have their turn.
 CREATE FUNCTION haul._fire_schedule(cron_id bigint, at timestamptz) RETURNS integer
@@ -318,13 +324,18 @@ DECLARE
 	fired integer := 0;
 BEGIN
 	SELECT c.* INTO s FROM haul.cron AS c WHERE c.id = $1 FOR NO KEY UPDATE SKIP LOCKED;
-	IF NOT FOUND OR NOT s.enabled OR s.next_run_at > at OR (s.next_run_at IS NULL AND s.last_run_at = boot) THEN
+	IF NOT FOUND OR NOT s.enabled THEN
 		RETURN 0;
 	END IF;
-	IF s.next_run_at IS NULL THEN -- @reboot
-		PERFORM haul._fire_tick(s, boot);
-		UPDATE haul.cron AS c SET last_run_at = boot WHERE c.id = s.id;
-		RETURN 1;
+	IF s.next_run_at IS NULL THEN
+		IF haul._is_for_boot(s.schedule, s.planned_at, s.last_run_at) THEN
+			fired := haul._fire_tick(s, boot)::integer;
+			UPDATE haul.cron AS c SET last_run_at = boot WHERE c.id = s.id;
+		END IF;
+		RETURN fired;
+	END IF;
+	IF s.next_run_at > at THEN
+		RETURN 0;
 	END IF;
 	FOREACH tick IN ARRAY haul._due_ticks(s, at) LOOP
 		IF haul._fire_tick(s, tick) THEN
@@ -343,7 +354,7 @@ EXCEPTION
 	WHEN OTHERS THEN
 		-- Nobody knows its next tick: a time zone that is gone, say. It is tried again later.
 		INSERT INTO haul.cron_runs (cron_id, name, run_at, state, finished_at, message)
-			VALUES (s.id, s.name, s.next_run_at, 'failed', clock_timestamp(), SQLERRM)
+			VALUES (s.id, s.name, coalesce(s.next_run_at, boot), 'failed', clock_timestamp(), SQLERRM)
 			ON CONFLICT DO NOTHING;
 		UPDATE haul.cron AS c SET next_run_at = at + interval '1 hour'
 			WHERE c.id IN (SELECT l.id FROM haul.cron AS l WHERE l.id = s.id FOR NO KEY UPDATE SKIP LOCKED);
@@ -402,8 +413,7 @@ BEGIN
 	FOREACH due IN ARRAY ARRAY(
 		SELECT c.id FROM haul.cron AS c
 			WHERE c.next_run_at <= at
-				OR (c.next_run_at IS NULL AND c.enabled AND lower(btrim(c.schedule)) = '@reboot'
-					AND c.planned_at < pg_postmaster_start_time() AND c.last_run_at IS DISTINCT FROM pg_postmaster_start_time())
+				OR (c.next_run_at IS NULL AND c.enabled AND haul._is_for_boot(c.schedule, c.planned_at, c.last_run_at))
 			ORDER BY c.next_run_at, c.id)
 	LOOP
 		fired := fired + haul._fire_schedule(due, at);
@@ -487,23 +497,14 @@ $$;
 
 -- ---- declaring all schedules at once ----
 
--- Removes the jobs of schedules that nobody has started; returns how many.
-CREATE FUNCTION haul._remove_cron_jobs(schedules text[]) RETURNS bigint
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	removed bigint;
-BEGIN
-	WITH gone AS (
-		DELETE FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules) AND j.state <> 'running' RETURNING j.id
-	), noted AS (
-		UPDATE haul.cron_runs AS r SET state = 'cancelled', finished_at = clock_timestamp(), message = 'the schedule was removed'
-			WHERE r.job_id IN (SELECT g.id FROM gone AS g) AND r.finished_at IS NULL
-	)
-	SELECT count(*) INTO removed FROM gone;
-	RETURN removed;
-END
-$$;
+-- Ends the jobs of schedules that nobody has started; returns how many.
+CREATE FUNCTION haul._cancel_cron_jobs(schedules text[]) RETURNS bigint
+	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- the last first: none that is queued gets its turn
+	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id DESC), 'its schedule was removed'), 0)
+		FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules);
+END;
 
 CREATE FUNCTION haul.cron_sync(schedules jsonb) RETURNS jsonb
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -577,14 +578,14 @@ BEGIN
 	SELECT ARRAY(SELECT a.name FROM added AS a ORDER BY 1), ARRAY(SELECT c.name FROM changed AS c ORDER BY 1),
 		   ARRAY(SELECT g.name FROM gone AS g ORDER BY 1)
 		INTO inserted, updated, removed;
-	PERFORM haul._remove_cron_jobs(removed);
+	PERFORM haul._cancel_cron_jobs(removed);
 	RETURN jsonb_build_object('inserted', inserted, 'updated', updated, 'removed', removed);
 END
 $$;
 COMMENT ON FUNCTION haul.cron_sync(jsonb) IS
 'Declares all schedules that enqueue jobs: a JSON array of objects whose keys are the columns of haul.cron name, schedule, timezone,
 kind, args, queue, priority, options, enabled, overlap, misfire, misfire_limit, dst_skipped and dst_repeated; what is left out has its
-default. Schedules that are not in the array are removed, with the jobs of theirs that wait, not those that run; those that stay as
+default. Schedules that are not in the array are removed, and their jobs that nobody has started end as cancelled; those that stay as
 they are keep their next tick. Schedules with a command, and other jobs, are left alone. All of it or, on any error, nothing. Returns
 {"inserted": […], "updated": […], "removed": […]}, names each.
 Errors: 22023 for an unknown key, a name that comes twice or that of a schedule with a command; those of INSERT INTO haul.cron.';

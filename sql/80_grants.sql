@@ -94,7 +94,7 @@ BEGIN
 			haul.cancel_workflow(bigint),
 			haul.retry_workflow(bigint),
 			haul.cron_sync(jsonb),
-			haul._remove_cron_jobs(text[]),
+			haul._cancel_cron_jobs(text[]),
 			haul._is_restoring(),
 			haul._acts_for(name),
 			haul._try_cron_job(haul.cron) TO %1$I

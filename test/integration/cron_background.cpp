@@ -1,5 +1,6 @@
 // The background worker fires schedules: nobody calls haul.maintain() here, and no worker lives.
 #include "support/background.hpp"
+#include "support/waiting_worker.hpp"
 
 #include <gtest/gtest.h>
 
@@ -98,6 +99,25 @@ TEST_F(cron_background, passes_over_what_others_have_locked) {
     EXPECT_EQ(fired("locked"), locked);
     other.exec("COMMIT");
     wait_until([&] { return fired("locked") >= locked + 3; }, "what was locked is made up for");
+}
+
+TEST_F(cron_background, a_pass_that_fails_is_tried_again_and_keeps_nobody_from_work) {
+    await_served(database);
+    database.exec(R"sql(
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no, thanks'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON haul.cron_runs FOR EACH ROW EXECUTE FUNCTION refuse();
+    )sql");
+    const log_watch log(server);
+    database.exec("INSERT INTO haul.cron (name, schedule, kind) VALUES ('s', '1 second', 'k')");
+    wait_until([&] { return log.count("no, thanks") >= 1; }, "a pass has failed");
+    waiting_worker worker(dsn);
+    for (int round = 0; round < 5; ++round) {
+        EXPECT_EQ(worker.work_until_idle(), round == 0 ? 0 : 1);
+        database.exec("INSERT INTO haul.jobs (kind) VALUES ('k')");
+        worker.await_call(soon);
+    }
+    database.exec("DROP TRIGGER refuse ON haul.cron_runs");
+    await_runs(1);
 }
 
 TEST_F(cron_background, in_a_database_that_is_to_be_dropped_stands_in_nobodys_way) {
