@@ -107,8 +107,8 @@ extern void database_maintained(Oid database, TimestampTz now);
 /* That is done; it is due again at the latest when something expires. */
 extern void database_maintenance_done(Oid database, TimestampTz expiry);
 
-/* Whether the time for a look at all schedules has come, which is then no longer planned. Else *next
- * is when. */
+/* Whether the time for a look at all schedules has come, which is then no longer planned. Else
+ * *next is when. */
 extern bool database_take_cron(Oid database, TimestampTz now, TimestampTz *next);
 /* No schedule has a tick before. Returns when to look again. */
 extern TimestampTz database_plan_cron(Oid database, TimestampTz tick);

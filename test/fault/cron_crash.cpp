@@ -28,9 +28,10 @@ void expect_every_second_once(session& database) {
         database.number(
             "SELECT count(*) - extract(epoch FROM max(run_at) - min(run_at))::bigint FROM haul.cron_runs"),
         1);
-    EXPECT_EQ(database.number("SELECT count(*) FROM haul.cron_runs AS r FULL JOIN haul.jobs AS j"
-                              " ON j.id = r.job_id AND j.run_at = r.run_at WHERE r.id IS NULL OR j.id IS NULL"),
-              0);
+    EXPECT_EQ(
+        database.number("SELECT count(*) FROM haul.cron_runs AS r FULL JOIN haul.jobs AS j"
+                        " ON j.id = r.job_id AND j.run_at = r.run_at WHERE r.id IS NULL OR j.id IS NULL"),
+        0);
 }
 
 TEST(cron_crash, fires_each_tick_once) {

@@ -15,14 +15,16 @@ protected:
         wait_until([&] { return runs() >= count; }, "there are " + std::to_string(count) + " runs", limit);
     }
 
-    // What was ever fired, apart from the latest second: the ticks of each second, once each, each with its job.
+    // What was ever fired, apart from the latest second: the ticks of each second, once each, each with its
+    // job.
     void expect_every_second_once() {
-        EXPECT_EQ(database.text(
-                      "SELECT count(*) - extract(epoch FROM max(run_at) - min(run_at))::bigint FROM haul.cron_runs"),
+        EXPECT_EQ(database.text("SELECT count(*) - extract(epoch FROM max(run_at) - min(run_at))::bigint "
+                                "FROM haul.cron_runs"),
                   "1");
-        EXPECT_EQ(database.number("SELECT count(*) FROM haul.cron_runs AS r FULL JOIN haul.jobs AS j"
-                                  " ON j.id = r.job_id AND j.run_at = r.run_at WHERE r.id IS NULL OR j.id IS NULL"),
-                  0);
+        EXPECT_EQ(
+            database.number("SELECT count(*) FROM haul.cron_runs AS r FULL JOIN haul.jobs AS j"
+                            " ON j.id = r.job_id AND j.run_at = r.run_at WHERE r.id IS NULL OR j.id IS NULL"),
+            0);
     }
 
     cluster server;
@@ -44,7 +46,8 @@ TEST_F(cron_background, fires_each_second_once) {
 }
 
 TEST_F(cron_background, takes_notice_of_schedules_that_come_change_and_go) {
-    database.exec("INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('s', '@yearly', 'k', 'allow')");
+    database.exec(
+        "INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('s', '@yearly', 'k', 'allow')");
     database.exec("UPDATE haul.cron SET schedule = '1 second'");
     await_runs(1);
     database.exec("UPDATE haul.cron SET enabled = false");
@@ -64,11 +67,13 @@ TEST_F(cron_background, takes_notice_of_schedules_that_come_change_and_go) {
 }
 
 TEST_F(cron_background, comes_back_for_a_tick) {
-    database.exec("INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('s', '15 seconds', 'k', 'allow')");
+    database.exec(
+        "INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('s', '15 seconds', 'k', 'allow')");
     await_runs(1);
     wait_until([&] { return background_of(database).worker == 0; }, "the worker has left");
     await_runs(2);
-    EXPECT_EQ(database.text("SELECT DISTINCT extract(second FROM run_at)::integer % 15 FROM haul.cron_runs"), "0");
+    EXPECT_EQ(database.text("SELECT DISTINCT extract(second FROM run_at)::integer % 15 FROM haul.cron_runs"),
+              "0");
 }
 
 TEST_F(cron_background, goes_on_after_a_restart_without_being_asked) {

@@ -44,11 +44,13 @@ protected:
                     FROM generate_series(1, 30) AS n)sql");
         database.exec("SELECT haul.register_worker('gone'); DELETE FROM haul.workers");
         database.exec("CREATE ROLE ops; SELECT haul.grant_admin('ops')");
-        database.exec("SET ROLE ops; INSERT INTO haul.cron (name, schedule, kind, queue) VALUES"
-                      " ('gone', '@yearly', 'k', 'cron'), ('job', '@yearly', 'k', 'cron');"
-                      "INSERT INTO haul.cron (name, schedule, command) VALUES ('command', '@yearly', 'SELECT 1');"
-                      "DELETE FROM haul.cron WHERE name = 'gone'; RESET ROLE");
-        database.exec("UPDATE haul.cron SET next_run_at = CASE name WHEN 'job' THEN '2100-01-01' ELSE '2200-01-01' END::timestamptz");
+        database.exec(
+            "SET ROLE ops; INSERT INTO haul.cron (name, schedule, kind, queue) VALUES"
+            " ('gone', '@yearly', 'k', 'cron'), ('job', '@yearly', 'k', 'cron');"
+            "INSERT INTO haul.cron (name, schedule, command) VALUES ('command', '@yearly', 'SELECT 1');"
+            "DELETE FROM haul.cron WHERE name = 'gone'; RESET ROLE");
+        database.exec("UPDATE haul.cron SET next_run_at = CASE name WHEN 'job' THEN '2100-01-01' ELSE "
+                      "'2200-01-01' END::timestamptz");
         database.exec("SELECT haul._fire('2100-01-01')");
         database.exec(R"sql(
             DO $$
@@ -110,7 +112,8 @@ TEST_F(extension_dump, keeps_everything) {
         original.text("SELECT max(id) FROM (SELECT id FROM haul.jobs UNION ALL SELECT id FROM "
                       "haul.finished_jobs) AS j");
     EXPECT_GT(copy.number("INSERT INTO haul.jobs (kind) VALUES ('new') RETURNING id"), std::stoll(highest));
-    EXPECT_GT(copy.number("INSERT INTO haul.cron (name, schedule, kind) VALUES ('new', '@yearly', 'k') RETURNING id"),
+    EXPECT_GT(copy.number(
+                  "INSERT INTO haul.cron (name, schedule, kind) VALUES ('new', '@yearly', 'k') RETURNING id"),
               original.number("SELECT max(id) FROM haul.cron"));
     EXPECT_EQ(copy.number("SELECT count(*) FROM haul.cron WHERE owner = 'ops'"), 2);
     EXPECT_GT(copy.number("SELECT haul.register_worker('new')"),
@@ -139,13 +142,15 @@ TEST_F(extension_dump, the_copy_works_on) {
 
     // So does the workflow.
     const std::string worker = copy.text(R"(SELECT haul.register_worker('flow', '{"queues": ["flow"]}'))");
-    EXPECT_EQ(copy.text("SELECT haul.complete($1, array_agg(id), array_agg(claim)) FROM haul.checkout($1, 10)",
-                        {worker}),
-              "{}");
-    EXPECT_EQ(copy.text("SELECT kind || ' ' || enqueued_by || ' ' || haul.results(id) FROM haul.jobs WHERE id "
-                        "IN (SELECT id FROM haul.checkout($1, 10))",
-                        {worker}),
-              R"(last app {"1": "first result", "2": null})");
+    EXPECT_EQ(
+        copy.text("SELECT haul.complete($1, array_agg(id), array_agg(claim)) FROM haul.checkout($1, 10)",
+                  {worker}),
+        "{}");
+    EXPECT_EQ(
+        copy.text("SELECT kind || ' ' || enqueued_by || ' ' || haul.results(id) FROM haul.jobs WHERE id "
+                  "IN (SELECT id FROM haul.checkout($1, 10))",
+                  {worker}),
+        R"(last app {"1": "first result", "2": null})");
 
     // A job that had its key before the dump still has it.
     const std::string key =

@@ -16,7 +16,8 @@ struct cluster_options {
     bool preload = true;                         ///< pg_haul in shared_preload_libraries
     std::map<std::string, std::string> settings; ///< configuration parameters
     const cluster* primary = nullptr;            ///< makes a hot standby of this one, which must run
-    std::map<std::string, std::string> environment = {}; ///< added to that of scripts/cluster, and of the server
+    std::map<std::string, std::string> environment =
+        {}; ///< added to that of scripts/cluster, and of the server
 };
 
 /// A throw-away PostgreSQL server, running from the constructor on and destroyed with its files at the end of
