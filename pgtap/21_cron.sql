@@ -288,11 +288,11 @@ DELETE FROM haul.cron;
 COPY haul.cron (id, name, schedule, kind, owner, next_run_at, last_run_at, created_at) FROM STDIN;
 77	copied	@daily	k	somebody	2020-01-01 00:00:00+00	2019-12-31 00:00:00+00	2019-01-01 00:00:00+00
 \.
-COPY haul.cron (name, schedule, kind, enabled, next_run_at) FROM STDIN;
-later	@daily	k	t	2100-01-01 00:00:00+00
-disabled	@daily	k	f	2100-01-01 00:00:00+00
-boot	@reboot	k	t	\N
-new	@daily	k	t	\N
+COPY haul.cron (name, schedule, kind, enabled, next_run_at, planned_at) FROM STDIN;
+later	@daily	k	t	2100-01-01 00:00:00+00	2000-01-01 00:00:00+00
+disabled	@daily	k	f	2100-01-01 00:00:00+00	2000-01-01 00:00:00+00
+boot	@reboot	k	t	\N	2000-01-01 00:00:00+00
+new	@daily	k	t	\N	2000-01-01 00:00:00+00
 \.
 SELECT results_eq($$ SELECT id, owner, last_run_at, created_at, next_run_at BETWEEN clock_timestamp() + interval '9 min' AND clock_timestamp() + interval '11 min'
 	FROM haul.cron WHERE name = 'copied' $$, $$ VALUES (77::bigint, 'somebody'::name, '2019-12-31 00:00:00+00'::timestamptz, '2019-01-01 00:00:00+00'::timestamptz, true) $$,
@@ -300,6 +300,7 @@ SELECT results_eq($$ SELECT id, owner, last_run_at, created_at, next_run_at BETW
 SELECT results_eq($$ SELECT name, next_run_at > clock_timestamp() + interval '10 min', next_run_at = '2100-01-01 00:00:00+00' FROM haul.cron
 	WHERE name <> 'copied' ORDER BY name $$, $$ VALUES ('boot' COLLATE "C", NULL::boolean, NULL::boolean), ('disabled', NULL, NULL),
 	('later', true, true), ('new', true, false) $$, 'later if it would not anyway, not at all if it is not enabled');
+SELECT is((haul._fire()).fired, 0, 'nor @reboot, before the next start');
 DELETE FROM haul.cron;
 
 -- ---- what becomes of it ----

@@ -179,9 +179,7 @@ BEGIN
 		ELSIF restoring AND stored IS NOT NULL AND new.next_run_at IS NOT NULL THEN
 			new.next_run_at := greatest(stored, earliest);
 		END IF;
-		IF NOT restoring THEN
-			new.planned_at := now;
-		END IF;
+		new.planned_at := now;
 	EXCEPTION WHEN invalid_parameter_value THEN
 		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
 		RAISE check_violation USING MESSAGE = format('haul.cron.%s: %s', col, message), HINT = hint,
@@ -501,9 +499,8 @@ $$;
 CREATE FUNCTION haul._cancel_cron_jobs(schedules text[]) RETURNS bigint
 	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	-- the last first: none that is queued gets its turn
-	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id DESC), 'its schedule was removed'), 0)
-		FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules);
+	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id), 'its schedule was removed'), 0)
+		FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules) AND j.state <> 'running';
 END;
 
 CREATE FUNCTION haul.cron_sync(schedules jsonb) RETURNS jsonb

@@ -24,7 +24,7 @@ const char* const contents[] = {
     "SELECT s::text FROM haul.workflow_status AS s ORDER BY id",
     "SELECT s::text FROM haul.workflow_steps AS s ORDER BY workflow_id, step",
     "SELECT r::text FROM haul.replies AS r ORDER BY id",
-    "SELECT c::text FROM haul.cron AS c ORDER BY id",
+    "SELECT to_jsonb(c) - 'planned_at' FROM haul.cron AS c ORDER BY id",
     "SELECT r::text FROM haul.cron_runs AS r ORDER BY id",
 };
 
