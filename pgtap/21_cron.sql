@@ -262,7 +262,7 @@ DELETE FROM haul.cron;
 DELETE FROM haul.jobs;
 
 -- @reboot
-INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('boot', '@reboot', 'k', 'allow');
+INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('boot', ' @Restart ', 'k', 'allow');
 SELECT is((haul._fire()).fired, 0, '@reboot does not fire in the run of the server that made it');
 SET LOCAL session_replication_role = replica;
 UPDATE haul.cron SET planned_at = pg_postmaster_start_time() - interval '1 s';

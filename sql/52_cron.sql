@@ -7,11 +7,14 @@ CREATE FUNCTION haul._is_restoring() RETURNS boolean
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_is_restoring';
 
--- Whether the current role has the privileges of another. Those of one that is gone only a superuser has.
+-- Whether the current role could become another. One that is gone only a superuser could be.
 CREATE FUNCTION haul._acts_for(role name) RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT coalesce((SELECT pg_has_role(current_user, r.oid, 'USAGE') FROM pg_roles AS r WHERE r.rolname = role),
+	-- its privileges are not enough: a session of it has its attributes, too
+	SELECT coalesce((SELECT pg_has_role(current_user, r.oid,
+						CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+						FROM pg_roles AS r WHERE r.rolname = role),
 					(SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user));
 END;
 
@@ -306,7 +309,7 @@ $$;
 -- Whether a schedule that has no next tick is to fire because the server was started since it was made, and has not yet.
 CREATE FUNCTION haul._is_for_boot(schedule text, planned_at timestamptz, last_run_at timestamptz) RETURNS boolean
 	LANGUAGE sql STABLE
-RETURN lower(btrim(schedule)) = '@reboot' AND planned_at < pg_postmaster_start_time()
+RETURN schedule ~* '^\s*@(reboot|restart)\s*$' AND planned_at < pg_postmaster_start_time()
 	AND last_run_at IS DISTINCT FROM pg_postmaster_start_time();
 
 -- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other schedules

@@ -38,7 +38,7 @@ TEST_F(cron_background, fires_each_second_once) {
     await_runs(2);
     const pid_t worker = background_of(database).worker;
     EXPECT_NE(worker, 0);
-    await_runs(61, 120s);
+    await_runs(61, 90s);
     EXPECT_EQ(background_of(database).worker, worker) << "between ticks that near the worker stays";
     database.exec("DELETE FROM haul.cron");
     expect_every_second_once();
