@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
@@ -19,7 +18,6 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -360,20 +358,6 @@ open_database(void)
 	return true;
 }
 
-/* Whether somebody is about to drop, rename or copy the database. */
-static bool
-database_is_claimed(void)
-{
-	LOCKTAG tag;
-	bool free;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
-	background_begin_anyhow();
-	free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
-	background_commit();
-	return !free;
-}
-
 static void
 work_until_idle(void)
 {
@@ -428,7 +412,7 @@ work_until_idle(void)
 		{
 			next = Min(next, now + LINGER);
 			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
-				(database_is_claimed() && database_worker_ends(database, now + AWAY_FOR)))
+				(background_database_is_claimed() && database_worker_ends(database, now + AWAY_FOR)))
 			{
 				/* whoever began to wait just before that did not ask for a worker */
 				if (waiter_count(database) > 0)
@@ -453,13 +437,7 @@ haul_dbworker_main(Datum arg)
 
 	/* Nothing here is lost in a crash that would not be done again. */
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_OVERRIDE);
-	/* What the database has for its clients is not for us. */
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+	background_settings();
 
 	work_until_idle();
 	if (background_is_in_the_way())
