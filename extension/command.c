@@ -224,8 +224,8 @@ run_statement(RawStmt *statement, const char *text, bool in_block)
 	snapshot = analyze_requires_snapshot(statement);
 	if (snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	plans = pg_plan_queries(pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL), text,
-							CURSOR_OPT_PARALLEL_OK, NULL);
+	plans = pg_plan_queries(pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL),
+							text, CURSOR_OPT_PARALLEL_OK, NULL);
 	if (snapshot)
 		PopActiveSnapshot();
 	CHECK_FOR_INTERRUPTS();
@@ -262,6 +262,8 @@ run_text(const char *text)
 		ereport(LOG, (errmsg("statement: %s", text), errhidestmt(true)));
 	MemoryContextSwitchTo(caller);
 
+	if (statements == NIL)
+		report(COMMAND_OPEN, "0 rows");
 	foreach (cell, statements)
 	{
 		RawStmt *statement = lfirst_node(RawStmt, cell);
@@ -304,7 +306,6 @@ static bool
 begin_session(dsm_handle handle)
 {
 	dsm_segment *segment = dsm_attach(handle);
-	LOCKTAG tag;
 
 	if (segment == NULL)
 		return false; /* the runner is gone */
@@ -315,11 +316,9 @@ begin_session(dsm_handle handle)
 
 	/* that the role may log in, and connect to the database, is checked here */
 	BackgroundWorkerInitializeConnection(NameStr(order->database), NameStr(order->username), 0);
-	command_lock_tag(&tag, order->home, order->runs, order->run);
-	(void) LockAcquire(&tag, ExclusiveLock, true, false);
-
 	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_DYNAMIC_DEFAULT);
-	MessageContext = AllocSetContextCreate(TopMemoryContext, "MessageContext", ALLOCSET_DEFAULT_SIZES);
+	MessageContext =
+		AllocSetContextCreate(TopMemoryContext, "MessageContext", ALLOCSET_DEFAULT_SIZES);
 	return true;
 }
 

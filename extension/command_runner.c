@@ -42,8 +42,8 @@
 #define LONGEST_PAUSE (10 * USECS_PER_SEC)
 
 /* When the server started; of a standby: when it was promoted. */
-#define SERVER_START                                                              \
-	"(SELECT max(backend_start) FROM pg_catalog.pg_stat_activity"                 \
+#define SERVER_START                                                                               \
+	"(SELECT max(backend_start) FROM pg_catalog.pg_stat_activity"                                  \
 	" WHERE backend_type IN ('checkpointer', 'logical replication launcher'))"
 
 /* A command whose process runs, or is about to. */
@@ -58,11 +58,11 @@ typedef struct Command
 	CommandOrder *order;
 } Command;
 
-static Oid runs;			   /* haul.cron_runs */
-static List *commands = NIL;   /* of Command *, in TopMemoryContext */
-static int64 adopted = 0;	   /* commands that run and are not ours: of a runner that was terminated */
-static TimestampTz start_at;   /* not before then, since no process was to be had */
-static TimestampTz delay = 0;  /* after the next refusal */
+static Oid runs;			 /* haul.cron_runs */
+static List *commands = NIL; /* of Command *, in TopMemoryContext */
+static int64 adopted = 0; /* commands that run and are not ours: of a runner that was terminated */
+static TimestampTz start_at;  /* not before then, since no process was to be had */
+static TimestampTz delay = 0; /* after the next refusal */
 
 static uint64
 query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
@@ -79,6 +79,13 @@ result(uint64 row, int column)
 	bool isnull;
 
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+}
+
+static Datum
+array_of(Datum *ids, int count)
+{
+	return PointerGetDatum(
+		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /* A transaction with SPI in it. False: the extension is gone, or somebody is about to drop it. */
@@ -128,12 +135,19 @@ unlock(void)
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }
 
+/* Locks of sessions outlive their transactions, but must not outlive the process. */
+static void
+release_locks(int code, Datum arg)
+{
+	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
 /* Process id of the one that has the lock; 0: none. With SPI. */
 static int
-find_runner(Oid table)
+find_runner(void)
 {
 	Oid types[] = {OIDOID, OIDOID};
-	Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(table)};
+	Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(runs)};
 
 	if (query("SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'object' AND database = $1"
 			  " AND classid = $2 AND objid = 0 AND objsubid = 1 AND granted",
@@ -150,7 +164,7 @@ wake_other(void)
 
 	if (!begin("wake"))
 		return;
-	other = BackendPidGetProc(find_runner(runs));
+	other = BackendPidGetProc(find_runner());
 	if (other != NULL)
 		SetLatch(&other->procLatch);
 	commit();
@@ -158,71 +172,48 @@ wake_other(void)
 
 /* ---- what was left behind ---- */
 
-static bool
-is_alive(int64 run)
+static Datum
+our_runs(void)
 {
-	LOCKTAG tag;
-
-	command_lock_tag(&tag, MyDatabaseId, runs, run);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	(void) LockRelease(&tag, ExclusiveLock, false);
-	return false;
-}
-
-static bool
-is_ours(int64 run)
-{
+	Datum *ids = palloc((list_length(commands) + 1) * sizeof(Datum));
+	int count = 0;
 	ListCell *cell;
 
 	foreach (cell, commands)
-		if (((Command *) lfirst(cell))->run == run)
-			return true;
-	return false;
+		ids[count++] = Int64GetDatum(((Command *) lfirst(cell))->run);
+	return array_of(ids, count);
 }
 
-/* Of commands that run, but not in a process that we wait for, nobody will ever tell how they went. */
+/*
+ * Of commands that run, but not in a process that we wait for, nobody will ever tell how they went.
+ * A process that was started last by the runner before may not be known yet.
+ */
 static bool
 adopt(void)
 {
-	SPITupleTable *found;
-	uint64 count;
+	Oid type = INT8ARRAYOID;
+	Datum ours;
 
 	if (!begin("adopt"))
 		return false;
-	/* a process that was started last by the runner before may not have its lock yet */
-	count = query("SELECT id, started_at < " SERVER_START ","
-				  " started_at > pg_catalog.clock_timestamp() - interval '5 s'"
-				  " FROM haul.cron_runs"
-				  " WHERE finished_at IS NULL AND command IS NOT NULL AND state = 'running'",
-				  0, NULL, NULL, NULL);
-	found = SPI_tuptable;
-	adopted = 0;
-	for (uint64 i = 0; i < count; i++)
-	{
-		bool isnull;
-		int64 run = DatumGetInt64(SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull));
-		bool restarted = DatumGetBool(SPI_getbinval(found->vals[i], found->tupdesc, 2, &isnull));
-		bool fresh = DatumGetBool(SPI_getbinval(found->vals[i], found->tupdesc, 3, &isnull));
-		Oid types[] = {INT8OID, TEXTOID};
-		Datum values[2];
-
-		if (is_ours(run))
-			continue;
-		if (!restarted && (fresh || is_alive(run)))
-		{
-			adopted++;
-			continue;
-		}
-		values[0] = Int64GetDatum(run);
-		values[1] = CStringGetTextDatum(
-			restarted ? "the server was stopped, or crashed, while it ran"
-					  : "how it ended is not known: the process that waited for it was terminated");
-		(void) query("UPDATE haul.cron_runs"
-					 " SET state = 'failed', finished_at = pg_catalog.clock_timestamp(), message = $2"
-					 " WHERE id = $1 AND state = 'running'",
-					 2, types, values, NULL);
-	}
+	ours = our_runs();
+	(void) query(
+		"UPDATE haul.cron_runs AS r"
+		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(), message ="
+		" CASE WHEN r.started_at < " SERVER_START
+		" THEN 'the server was stopped, or crashed, while it ran'"
+		" ELSE 'how it ended is not known: the process that waited for it was terminated' END"
+		" WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running'"
+		" AND r.id <> ALL ($1) AND (r.started_at < " SERVER_START
+		" OR (r.started_at < pg_catalog.clock_timestamp() - interval '5 s'"
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a"
+		" WHERE a.pid = r.pid AND a.backend_type = 'pg_haul command')))",
+		1, &type, &ours, NULL);
+	(void) query("SELECT pg_catalog.count(*) FROM haul.cron_runs AS r"
+				 " WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running'"
+				 " AND r.id <> ALL ($1)",
+				 1, &type, &ours, NULL);
+	adopted = DatumGetInt64(result(0, 1));
 	commit();
 	return true;
 }
@@ -233,13 +224,14 @@ discard_missed(void)
 {
 	if (!begin("discard missed"))
 		return false;
-	(void) query("UPDATE haul.cron_runs"
-				 " SET state = 'failed', finished_at = pg_catalog.clock_timestamp(),"
-				 " message = 'missed: the server was stopped, or crashed, before it could run'"
-				 " WHERE finished_at IS NULL AND command IS NOT NULL AND state = 'starting'"
-				 " AND fired_at < " SERVER_START
-				 " AND fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')",
-				 0, NULL, NULL, NULL);
+	(void) query(
+		"UPDATE haul.cron_runs"
+		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(),"
+		" message = 'missed: the server was stopped, or crashed, before it could run'"
+		" WHERE finished_at IS NULL AND command IS NOT NULL AND state = 'starting'"
+		" AND fired_at < " SERVER_START
+		" AND fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')",
+		0, NULL, NULL, NULL);
 	commit();
 	return true;
 }
@@ -318,7 +310,8 @@ watch(void)
 				break;
 			forget(command);
 		}
-		else if (!command->pid_is_known && command->order->pid != 0 && !(good = record_pid(command)))
+		else if (!command->pid_is_known && command->order->pid != 0 &&
+				 !(good = record_pid(command)))
 			break;
 	}
 	list_free(all);
@@ -336,8 +329,7 @@ schedules_at_work(void)
 
 	foreach (cell, commands)
 		ids[count++] = Int64GetDatum(((Command *) lfirst(cell))->schedule);
-	return PointerGetDatum(
-		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return array_of(ids, count);
 }
 
 /* Marks the next command as running. *command is NULL when there is none. */
@@ -381,9 +373,6 @@ take(Command **command)
 			dsm_pin_mapping(taken->segment);
 			taken->order = dsm_segment_address(taken->segment);
 			memset(taken->order, 0, offsetof(CommandOrder, text));
-			taken->order->run = taken->run;
-			taken->order->home = MyDatabaseId;
-			taken->order->runs = runs;
 			taken->order->encoding = GetDatabaseEncoding();
 			taken->order->database = *name;
 			taken->order->username = *DatumGetName(result(0, 5));
@@ -391,10 +380,11 @@ take(Command **command)
 		}
 		commands = lappend(commands, taken);
 		MemoryContextSwitchTo(caller);
-		(void) query("UPDATE haul.cron_runs"
-					 " SET state = 'running', started_at = pg_catalog.clock_timestamp(), message = NULL"
-					 " WHERE id = $1",
-					 1, &run_type, &run, NULL);
+		(void) query(
+			"UPDATE haul.cron_runs"
+			" SET state = 'running', started_at = pg_catalog.clock_timestamp(), message = NULL"
+			" WHERE id = $1",
+			1, &run_type, &run, NULL);
 		*command = taken;
 	}
 	commit();
@@ -476,7 +466,8 @@ is_anything_left(void)
 	if (!begin("look for commands"))
 		return false;
 	left = query("SELECT FROM haul.cron_runs"
-				 " WHERE finished_at IS NULL AND command IS NOT NULL LIMIT 1",
+				 " WHERE finished_at IS NULL AND command IS NOT NULL"
+				 " AND state IN ('starting', 'running') LIMIT 1",
 				 0, NULL, NULL, NULL) > 0;
 	commit();
 	return left;
@@ -538,6 +529,7 @@ haul_command_runner_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	background_settings();
+	on_shmem_exit(release_locks, (Datum) 0);
 	if (!begin("begin"))
 		proc_exit(0);
 	runs = haul_catalog()->cron_runs;
@@ -562,11 +554,13 @@ start_runner(void)
 	};
 
 	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "haul_command_runner_main");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "haul_command_runner_main");
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul commands of database %u",
 			 MyDatabaseId);
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul commands");
-	/* without a handle it allocates nothing, so that it may be called when a transaction has ended */
+	/* without a handle it allocates nothing, so that it may be called when a transaction has ended
+	 */
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 

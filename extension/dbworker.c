@@ -412,7 +412,8 @@ work_until_idle(void)
 		{
 			next = Min(next, now + LINGER);
 			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
-				(background_database_is_claimed() && database_worker_ends(database, now + AWAY_FOR)))
+				(background_database_is_claimed() &&
+				 database_worker_ends(database, now + AWAY_FOR)))
 			{
 				/* whoever began to wait just before that did not ask for a worker */
 				if (waiter_count(database) > 0)

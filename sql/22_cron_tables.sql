@@ -71,6 +71,7 @@ CREATE TABLE haul.cron_runs (
 CREATE INDEX cron_runs_job ON haul.cron_runs (job_id) WHERE finished_at IS NULL AND job_id IS NOT NULL;
 CREATE INDEX cron_runs_open ON haul.cron_runs (cron_id, run_at) WHERE finished_at IS NULL;
 CREATE INDEX cron_runs_queued ON haul.cron_runs (cron_id) WHERE state = 'queued';
+CREATE INDEX cron_runs_commands ON haul.cron_runs (run_at, id) WHERE finished_at IS NULL AND command IS NOT NULL;
 CREATE INDEX cron_runs_fired ON haul.cron_runs (fired_at);
 
 COMMENT ON TABLE haul.cron_runs IS 'One row per tick that fired: how it went. At most one per schedule and tick';

@@ -426,9 +426,7 @@ BEGIN
 			NULL; -- the next pass will
 		END;
 	END IF;
-	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting' AND r.finished_at IS NULL) THEN
-		PERFORM haul._run_commands();
-	END IF;
+	PERFORM haul._run_commands();
 	next_at := (SELECT min(c.next_run_at) FROM haul.cron AS c);
 	-- what somebody else has locked
 	IF next_at <= at THEN

@@ -97,7 +97,18 @@ BEGIN
 			haul._cancel_cron_jobs(text[]),
 			haul._is_restoring(),
 			haul._acts_for(name),
-			haul._try_cron_job(haul.cron) TO %1$I
+			haul._try_cron_job(haul.cron),
+			haul._check_command(name, name),
+			haul._check_given(text, text),
+			haul._schedule_command(text, text, text, name, name, boolean, text),
+			haul.schedule(text, text),
+			haul.schedule(text, text, text),
+			haul.schedule_in_database(text, text, text, text, text, boolean),
+			haul.unschedule(bigint),
+			haul.unschedule(text),
+			haul.alter_job(bigint, text, text, text, text, boolean),
+			haul._sees(name) TO %1$I;
+		GRANT DELETE ON haul.job_run_details TO %1$I
 		$sql$, role);
 END
 $$;
