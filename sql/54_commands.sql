@@ -71,7 +71,7 @@ $$;
 CREATE TRIGGER aa_haul_name_command BEFORE INSERT ON haul.cron
 	FOR EACH ROW WHEN (new.name IS NULL AND new.command IS NOT NULL) EXECUTE FUNCTION haul._name_command();
 
--- That a role can run something in a database.
+-- That a role, which the current one could become, can run something in a database.
 CREATE FUNCTION haul._check_command(role name, database name) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,6 +85,9 @@ BEGIN
 	ELSIF NOT r.rolcanlogin THEN
 		RAISE invalid_authorization_specification USING MESSAGE = format('role "%s" can not log in', $1),
 			DETAIL = 'Jobs may only be run by roles that have the LOGIN attribute.';
+	ELSIF NOT haul._acts_for($1) THEN
+		RAISE insufficient_privilege USING MESSAGE = format('role "%s" cannot schedule commands for role "%s"', current_user, $1),
+			HINT = 'Superusers can, and roles that could become that role by SET ROLE.';
 	END IF;
 	SELECT oid, datallowconn INTO d FROM pg_database WHERE datname = coalesce($2, current_database());
 	IF NOT FOUND THEN
@@ -309,8 +312,8 @@ CREATE FUNCTION haul.import_pg_cron(disable boolean DEFAULT true, OUT jobid bigi
 AS $$
 #variable_conflict use_column
 DECLARE
-	zone     text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
-	here     text[] := ARRAY['', 'localhost', '127.0.0.1', '::1', current_setting('cron.host', true)];
+	zone     text;
+	here     text[];
 	job      record;
 	before   haul.cron;
 	problem  text;
@@ -323,9 +326,11 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = format('there is no pg_cron in database "%s"', current_database()),
 			HINT = 'It is in the database that its setting cron.database_name names. Create pg_haul there.';
 	END IF;
+	zone := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+	here := array_remove(ARRAY['', 'localhost', '127.0.0.1', '::1', current_setting('cron.host', true)], NULL);
 	-- pg_cron goes on reading it; nobody changes what we have seen
 	EXECUTE 'LOCK TABLE cron.job IN SHARE ROW EXCLUSIVE MODE';
-	FOR job IN EXECUTE 'SELECT jobid, jobname::text, schedule, command, nodename, nodeport, database::name, username::name, active'
+	FOR job IN EXECUTE 'SELECT jobid, nullif(jobname, '''')::text AS jobname, schedule, command, nodename, nodeport, database::name, username::name, active'
 		' FROM cron.job ORDER BY jobid'
 	LOOP
 		jobid := job.jobid;
@@ -348,7 +353,7 @@ BEGIN
 					WHEN (before.schedule, before.command) = (job.schedule, job.command) THEN 'was there already'
 					ELSE 'was there already, with another schedule or command: left as it is' END;
 			END IF;
-		ELSIF job.nodename <> ALL (array_remove(here, NULL)) AND job.nodename NOT LIKE '/%' OR job.nodeport <> current_setting('port')::integer THEN
+		ELSIF job.nodename <> ALL (here) AND job.nodename NOT LIKE '/%' OR job.nodeport <> current_setting('port')::integer THEN
 			problem := format('it runs on another server, %s port %s', job.nodename, job.nodeport);
 		ELSIF btrim(job.schedule) NOT LIKE '@%' AND cardinality(regexp_split_to_array(btrim(job.schedule), '\s+')) > 5 THEN
 			problem := format('pg_cron reads only the first five fields of "%s"; here the first of six is the second', job.schedule);
