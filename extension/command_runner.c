@@ -95,8 +95,11 @@ begin(const char *activity)
 	if (!background_begin())
 		return false;
 	if (OidIsValid(runs) && haul_catalog()->cron_runs != runs)
-		ereport(FATAL, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the extension pg_haul was dropped and created again")));
+	{
+		/* dropped and created again: these are not the runs that we know */
+		background_commit();
+		proc_exit(0);
+	}
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SPI_connect();
 	return true;

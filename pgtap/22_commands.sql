@@ -142,6 +142,10 @@ INSERT INTO haul.cron_runs (cron_id, name, run_at, state, command, username, fin
 INSERT INTO haul.cron_runs (cron_id, name, run_at, state, job_id) VALUES (2, 'a job', now(), 'fired', 1);
 SELECT is((SELECT count(*) FROM haul.job_run_details), 3::bigint, 'a superuser sees the runs of all, but not jobs');
 
+SELECT haul.unschedule(:fires) \g /dev/null
+SELECT helper.has((SELECT to_jsonb(r) FROM haul.job_run_details AS r WHERE jobid = :fires),
+	'{"status": "cancelled", "return_message": "the schedule was removed"}', 'what has not begun does not run without its schedule');
+
 -- ---- who may ----
 
 SELECT is(helper.as_role('haul_test_admin', $$ SELECT count(*) FROM haul.job_run_details $$), '1', 'others see their own');

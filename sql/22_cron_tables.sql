@@ -80,7 +80,7 @@ COMMENT ON COLUMN haul.cron_runs.cron_id IS 'haul.cron.id';
 COMMENT ON COLUMN haul.cron_runs.name IS 'haul.cron.name';
 COMMENT ON COLUMN haul.cron_runs.run_at IS 'The tick';
 COMMENT ON COLUMN haul.cron_runs.fired_at IS 'When it was fired';
-COMMENT ON COLUMN haul.cron_runs.state IS 'Of a job: queued (it waits for the one of a tick before), fired, then completed, failed, discarded or cancelled, or ended when nobody knows how; of a command: starting, running, succeeded or failed; failed, too, when there is no job; skipped: nothing came of it, see message';
+COMMENT ON COLUMN haul.cron_runs.state IS 'Of a job: queued (it waits for the one of a tick before), fired, then completed, failed, discarded or cancelled, or ended when nobody knows how; of a command: starting, running, succeeded or failed, or cancelled before it began; failed, too, when there is no job; skipped: nothing came of it, see message';
 COMMENT ON COLUMN haul.cron_runs.job_id IS 'The job that it enqueued';
 COMMENT ON COLUMN haul.cron_runs.command IS 'The command that it ran';
 COMMENT ON COLUMN haul.cron_runs.database IS 'In this database';

@@ -57,6 +57,19 @@ $$;
 CREATE TRIGGER haul_check_cron_run BEFORE INSERT ON haul.cron_runs
 	FOR EACH ROW WHEN (new.command IS NOT NULL AND new.finished_at IS NULL) EXECUTE FUNCTION haul._check_cron_run();
 
+-- What of a schedule has not begun does not run when that is removed.
+CREATE FUNCTION haul._cancel_commands() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE haul.cron_runs SET state = 'cancelled', finished_at = clock_timestamp(), message = 'the schedule was removed'
+		WHERE cron_id = old.id AND finished_at IS NULL AND command IS NOT NULL AND state = 'starting';
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER haul_cancel_commands AFTER DELETE ON haul.cron
+	FOR EACH ROW WHEN (old.command IS NOT NULL) EXECUTE FUNCTION haul._cancel_commands();
+
 -- ---- scheduling ----
 
 -- pg_cron lets commands have no name. Before haul._check_cron(), which wants one.
@@ -209,7 +222,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.unschedule(bigint) IS
-'Removes a schedule, by its id. A command that runs goes on. Returns true.
+'Removes a schedule, by its id. A command that runs goes on; what has not begun does not run. Returns true.
 Errors: 42704 when there is none; 42501 when it has a command and belongs to a role that the current one cannot become.';
 
 CREATE FUNCTION haul.unschedule(job_name text) RETURNS boolean
@@ -262,18 +275,12 @@ to a role that the current one cannot become; those of haul.schedule_in_database
 
 -- ---- what there is ----
 
--- Whether the current role sees what belongs to another.
-CREATE FUNCTION haul._sees(role name) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT role = current_user OR (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles AS r WHERE r.rolname = current_user);
-END;
-
 CREATE VIEW haul.cron_jobs WITH (security_barrier) AS
 	SELECT c.id AS jobid, c.schedule, c.command, 'localhost'::text AS nodename, current_setting('port')::integer AS nodeport,
 		   coalesce(c.database, current_database())::text AS database, c.owner::text AS username, c.enabled AS active,
 		   nullif(c.name, 'unnamed_' || c.id) AS jobname
-		FROM haul.cron AS c WHERE c.command IS NOT NULL AND haul._sees(c.owner);
+		FROM haul.cron AS c WHERE c.command IS NOT NULL
+			AND (c.owner = current_user OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.cron_jobs IS
 'Schedules with a command, with the columns of pg_cron''s cron.job; those of the current role, or of all if it is a superuser';
 COMMENT ON COLUMN haul.cron_jobs.jobid IS 'haul.cron.id';
@@ -289,7 +296,8 @@ COMMENT ON COLUMN haul.cron_jobs.jobname IS 'haul.cron.name; NULL: it was given 
 CREATE VIEW haul.job_run_details WITH (security_barrier) AS
 	SELECT r.cron_id AS jobid, r.id AS runid, r.pid AS job_pid, r.database::text AS database, r.username::text AS username,
 		   r.command, r.state AS status, r.message AS return_message, r.started_at AS start_time, r.finished_at AS end_time
-		FROM haul.cron_runs AS r WHERE r.command IS NOT NULL AND haul._sees(r.username);
+		FROM haul.cron_runs AS r WHERE r.command IS NOT NULL
+			AND (r.username = current_user OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.job_run_details IS
 'Runs of commands, with the columns of pg_cron''s cron.job_run_details; those of the current role, or of all if it is a superuser.
 Rows may be deleted; maintenance deletes those older than the setting haul.keep_cron_runs';
@@ -299,7 +307,7 @@ COMMENT ON COLUMN haul.job_run_details.job_pid IS 'Process that ran it';
 COMMENT ON COLUMN haul.job_run_details.database IS 'In this database';
 COMMENT ON COLUMN haul.job_run_details.username IS 'As this role';
 COMMENT ON COLUMN haul.job_run_details.command IS 'What ran';
-COMMENT ON COLUMN haul.job_run_details.status IS 'starting, running, succeeded, failed or skipped (two runs before were not over)';
+COMMENT ON COLUMN haul.job_run_details.status IS 'starting, running, succeeded, failed, skipped (two runs before were not over) or cancelled (it had not begun when the schedule was removed)';
 COMMENT ON COLUMN haul.job_run_details.return_message IS 'Error, number of rows, or command tag of the last statement';
 COMMENT ON COLUMN haul.job_run_details.start_time IS 'When it began';
 COMMENT ON COLUMN haul.job_run_details.end_time IS 'When it ended';

@@ -106,8 +106,7 @@ BEGIN
 			haul.schedule_in_database(text, text, text, text, text, boolean),
 			haul.unschedule(bigint),
 			haul.unschedule(text),
-			haul.alter_job(bigint, text, text, text, text, boolean),
-			haul._sees(name) TO %1$I;
+			haul.alter_job(bigint, text, text, text, text, boolean) TO %1$I;
 		GRANT DELETE ON haul.job_run_details TO %1$I
 		$sql$, role);
 END
