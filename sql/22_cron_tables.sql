@@ -74,7 +74,7 @@ CREATE INDEX cron_runs_queued ON haul.cron_runs (cron_id) WHERE state = 'queued'
 CREATE INDEX cron_runs_commands ON haul.cron_runs (run_at, id) WHERE finished_at IS NULL AND command IS NOT NULL;
 CREATE INDEX cron_runs_fired ON haul.cron_runs (fired_at);
 
-COMMENT ON TABLE haul.cron_runs IS 'One row per tick that fired: how it went. At most one per schedule and tick';
+COMMENT ON TABLE haul.cron_runs IS 'One row per tick that fired: how it went. At most one per schedule and tick. Whoever may write here could run commands as anybody';
 COMMENT ON COLUMN haul.cron_runs.id IS 'Identity; pg_cron''s runid';
 COMMENT ON COLUMN haul.cron_runs.cron_id IS 'haul.cron.id';
 COMMENT ON COLUMN haul.cron_runs.name IS 'haul.cron.name';
