@@ -18,6 +18,9 @@ sooner(TimestampTz a, TimestampTz b)
 /* Ends with SIGTERM, rereads the configuration after SIGHUP. */
 extern void background_signals(void);
 
+/* What the database has for its clients is not for us. */
+extern void background_settings(void);
+
 /* To be called often: ends the process or rereads the configuration, if so signalled. */
 extern void background_check(void);
 
@@ -28,6 +31,9 @@ extern bool background_begin(void);
 /* The same, whether or not the extension is there. */
 extern void background_begin_anyhow(void);
 extern void background_commit(void);
+
+/* Whether somebody is about to drop, rename or copy the current database. */
+extern bool background_database_is_claimed(void);
 
 /* Why background_begin() was refused the last time. */
 extern bool background_extension_gone(void);

@@ -59,6 +59,7 @@ static const struct
 	{"_gates_pkey", offsetof(HaulCatalog, gates_pkey)},
 	{"replies", offsetof(HaulCatalog, replies)},
 	{"replies_id_seq", offsetof(HaulCatalog, replies_id_seq)},
+	{"cron_runs", offsetof(HaulCatalog, cron_runs)},
 };
 
 static Oid *

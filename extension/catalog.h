@@ -37,6 +37,7 @@ typedef struct HaulCatalog
 	Oid gates_pkey;
 	Oid replies;
 	Oid replies_id_seq;
+	Oid cron_runs;
 } HaulCatalog;
 
 /* The OIDs in the current database. Raises an error when the extension is not

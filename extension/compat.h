@@ -13,6 +13,7 @@
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
 #include "storage/latch.h"
+#include "tcop/pquery.h"
 #include "utils/relcache.h"
 #include "utils/wait_event.h"
 
@@ -128,6 +129,18 @@ haul_indexed_columns(Relation rel)
 					 RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_SUMMARIZED));
 #else
 	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_ALL);
+#endif
+}
+
+/* 18: PortalRun is not told any more that it is called once. */
+static inline bool
+haul_portal_run(Portal portal, long count, bool top_level, DestReceiver *receiver,
+				DestReceiver *others, QueryCompletion *completion)
+{
+#if PG_VERSION_NUM >= 180000
+	return PortalRun(portal, count, top_level, receiver, others, completion);
+#else
+	return PortalRun(portal, count, top_level, true, receiver, others, completion);
 #endif
 }
 

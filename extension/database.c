@@ -19,6 +19,7 @@
 #include "waiter.h"
 
 #define IDLE_INTERVAL (5 * USECS_PER_MINUTE) /* between maintenance when nothing happens */
+#define START_AHEAD (USECS_PER_SEC / 2)		 /* of a tick: a process takes its time to start */
 
 /* All fields are guarded by HAUL_LOCK_DATABASES; "served" and "active" are also read
  * or set without it, being single bytes. */
@@ -33,6 +34,8 @@ typedef struct Database
 	TimestampTz maintained_at;
 	TimestampTz due_at;	   /* a job falls due in a lane without an entry */
 	TimestampTz expiry_at; /* a worker is to be removed then, if it stays silent */
+	TimestampTz cron_at;   /* no schedule has a tick before; 0: not known */
+	bool firing;		   /* cron_at is being found out */
 	bool wanted;		   /* the worker is needed before run_at */
 	bool ended;			   /* the worker ended by itself */
 	PGPROC *worker;
@@ -118,6 +121,15 @@ maintenance_due(const Database *slot)
 					  (slot->active ? haul_maintenance_interval * USECS_PER_SEC : IDLE_INTERVAL);
 
 	return slot->maintained_at == 0 ? 0 : Min(due, slot->expiry_at);
+}
+
+/* The lock is held. */
+static TimestampTz
+worker_due(const Database *slot)
+{
+	TimestampTz due = maintenance_due(slot);
+
+	return TIMESTAMP_IS_NOEND(slot->cron_at) ? due : Min(due, slot->cron_at - START_AHEAD);
 }
 
 void
@@ -210,6 +222,30 @@ database_due_at(Oid database, TimestampTz due)
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 	return sooner;
+}
+
+void
+database_cron_changed(void)
+{
+	Database *slot;
+
+	if (!haul_is_preloaded() || is_worker)
+		return;
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	slot = find(MyDatabaseId);
+	if (slot != NULL)
+	{
+		slot->cron_at = 0;
+		slot->wanted = true;
+		if (slot->state == DATABASE_ABSENT)
+			slot->state = DATABASE_UNKNOWN;
+		if (slot->worker_pid != 0)
+			SetLatch(&slot->worker->procLatch);
+	}
+	else
+		databases->requested = true;
+	wake_launcher();
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 }
 
 void
@@ -327,6 +363,7 @@ database_list(DatabaseView *views)
 		views[count].running = slot->worker_pid != 0;
 		views[count].wanted = slot->wanted;
 		views[count].run_at = slot->run_at;
+		views[count].planned = !TIMESTAMP_IS_NOEND(slot->cron_at);
 		count++;
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
@@ -411,6 +448,10 @@ worker_gone(int code, Datum database)
 		slot->worker_pid = 0;
 		slot->active |= slot->maintaining; /* it broke off */
 		slot->maintaining = false;
+		/* what broke off is not the first thing that the next one tries again */
+		if (slot->firing)
+			slot->cron_at = GetCurrentTimestamp() + CLOCK_INTERVAL;
+		slot->firing = false;
 		wake_launcher();
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
@@ -497,7 +538,7 @@ database_worker_ends(Oid database, TimestampTz not_before)
 		if (ends)
 		{
 			slot->ended = true;
-			slot->run_at = Max(not_before, maintenance_due(slot));
+			slot->run_at = Max(not_before, worker_due(slot));
 			slot->worker = NULL;
 			slot->worker_pid = 0;
 		}
@@ -570,6 +611,46 @@ database_maintenance_done(Oid database, TimestampTz expiry)
 		slot->expiry_at = expiry;
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+}
+
+bool
+database_take_cron(Oid database, TimestampTz now, TimestampTz *next)
+{
+	Database *slot;
+	bool due = false;
+
+	*next = DT_NOEND;
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+	{
+		due = slot->cron_at <= now;
+		if (due)
+		{
+			slot->cron_at = DT_NOEND;
+			slot->firing = true;
+		}
+		*next = slot->cron_at;
+	}
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	return due;
+}
+
+TimestampTz
+database_plan_cron(Oid database, TimestampTz tick)
+{
+	Database *slot;
+
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+	{
+		/* sooner, if schedules changed meanwhile */
+		tick = slot->cron_at = Min(slot->cron_at, tick);
+		slot->firing = false;
+	}
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	return tick;
 }
 
 /* ---- haul.background ---- */

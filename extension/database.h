@@ -15,6 +15,9 @@
 
 #define MAX_DATABASES 128
 
+/* Whoever sleeps until a tick looks at the clock this often: it may have been set forward. */
+#define CLOCK_INTERVAL (10 * USECS_PER_SEC)
+
 typedef enum DatabaseState
 {
 	DATABASE_UNKNOWN, /* whether it has the extension */
@@ -44,6 +47,9 @@ extern void database_replan(void);
  * Raises no errors. */
 extern bool database_due_at(Oid database, TimestampTz due);
 
+/* At commit: schedules changed; the worker looks when the next tick is. Raises no errors. */
+extern void database_cron_changed(void);
+
 /* At commit: the extension was created here. Raises no errors. */
 extern void database_announce(void);
 
@@ -61,7 +67,8 @@ typedef struct DatabaseView
 	Oid oid;
 	DatabaseState state;
 	bool running;
-	bool wanted; /* somebody needs the worker now */
+	bool wanted;  /* somebody needs the worker now */
+	bool planned; /* run_at may follow from a tick, which is a time of the clock */
 	TimestampTz run_at;
 } DatabaseView;
 
@@ -99,6 +106,12 @@ extern bool database_take_due(Oid database, TimestampTz now, TimestampTz *next);
 extern void database_maintained(Oid database, TimestampTz now);
 /* That is done; it is due again at the latest when something expires. */
 extern void database_maintenance_done(Oid database, TimestampTz expiry);
+
+/* Whether the time for a look at all schedules has come, which is then no longer planned. Else
+ * *next is when. */
+extern bool database_take_cron(Oid database, TimestampTz now, TimestampTz *next);
+/* No schedule has a tick before. Returns when to look again. */
+extern TimestampTz database_plan_cron(Oid database, TimestampTz tick);
 
 /* ---- shared memory ---- */
 

@@ -2,14 +2,14 @@
  * dbworker.c: the background worker of one database.
  *
  * It sends the NOTIFYs that enqueuers leave to it, wakes workers for jobs that
- * fall due, watches over prepared transactions, takes back the jobs of workers
- * whose sessions ended, does the maintenance and sweeps the lanes. It stays while
- * somebody waits, and otherwise ends as soon as there is nothing to do.
+ * fall due, fires schedules, watches over prepared transactions, takes back the
+ * jobs of workers whose sessions ended, does the maintenance and sweeps the lanes.
+ * It stays while somebody waits or a tick is near, and otherwise ends as soon as
+ * there is nothing to do.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
@@ -18,7 +18,6 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -38,6 +37,7 @@
 #include "waiter.h"
 
 #define LINGER USECS_PER_SEC		  /* with nothing to do */
+#define NEAR (5 * USECS_PER_SEC)	  /* a tick for which it stays */
 #define HOLD_INTERVAL (200 * 1000)	  /* between looks at prepared transactions */
 #define AWAY_FOR (10 * USECS_PER_SEC) /* when somebody wants the database for himself */
 #define NOTICES 64
@@ -277,6 +277,38 @@ next_expiry(TimestampTz now)
 	return expiry;
 }
 
+/* One pass over the schedules; returns when the next is due. */
+static TimestampTz
+fire_schedules(void)
+{
+	TimestampTz next = DT_NOEND;
+	bool isnull;
+	Datum value;
+
+	if (!background_begin())
+		return GetCurrentTimestamp() + LINGER;
+	pgstat_report_activity(STATE_RUNNING, "haul._fire()");
+	SPI_connect();
+	if (SPI_execute("SELECT next_at FROM haul._fire()", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not fire schedules");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		next = DatumGetTimestampTz(value);
+	SPI_finish();
+	background_commit();
+	return next;
+}
+
+static TimestampTz
+fire(TimestampTz now)
+{
+	TimestampTz next;
+
+	if (database_take_cron(database, now, &next))
+		next = database_plan_cron(database, fire_schedules());
+	return next;
+}
+
 static TimestampTz
 maintain(TimestampTz now)
 {
@@ -286,6 +318,8 @@ maintain(TimestampTz now)
 		database_maintained(database, now);
 		run("SELECT haul._maintain_in_background()", 0, NULL, NULL);
 		database_maintenance_done(database, next_expiry(now));
+		/* schedules may have changed in ways that no callback sees */
+		(void) database_plan_cron(database, now);
 	}
 	return database_maintain_at(database);
 }
@@ -319,22 +353,9 @@ open_database(void)
 
 	promote_all();
 	background_commit();
+	(void) database_plan_cron(database, GetCurrentTimestamp());
 	database_serve(database);
 	return true;
-}
-
-/* Whether somebody is about to drop, rename or copy the database. */
-static bool
-database_is_claimed(void)
-{
-	LOCKTAG tag;
-	bool free;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
-	background_begin_anyhow();
-	free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
-	background_commit();
-	return !free;
 }
 
 static void
@@ -348,6 +369,7 @@ work_until_idle(void)
 		TimestampTz now;
 		TimestampTz next;
 		TimestampTz pending;
+		TimestampTz tick;
 
 		ResetLatch(MyLatch);
 		background_check();
@@ -370,14 +392,19 @@ work_until_idle(void)
 		pending = sooner(pending, release_departed(now));
 		pending = sooner(pending, waiter_remind_overdue(database, now));
 		next = sooner(pending, promote_due());
+		(void) fire(now);
 		next = sooner(next, maintain(now));
+		tick = fire(now);
+		if (!TIMESTAMP_IS_NOEND(tick))
+			next = sooner(next, sooner(tick, now + CLOCK_INTERVAL));
 		next = sooner(next, sweep_slice(now));
 		next = sooner(next, send_notices());
 		if (background_extension_gone())
 			return;
 
 		now = GetCurrentTimestamp();
-		if (waiter_count(database) > 0 || !TIMESTAMP_IS_NOEND(pending) || sweep_is_under_way())
+		if (waiter_count(database) > 0 || !TIMESTAMP_IS_NOEND(pending) || sweep_is_under_way() ||
+			tick <= now + NEAR)
 			idle_since = now;
 		if (background_is_in_the_way())
 			next = now + LINGER;
@@ -385,7 +412,8 @@ work_until_idle(void)
 		{
 			next = Min(next, now + LINGER);
 			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
-				(database_is_claimed() && database_worker_ends(database, now + AWAY_FOR)))
+				(background_database_is_claimed() &&
+				 database_worker_ends(database, now + AWAY_FOR)))
 			{
 				/* whoever began to wait just before that did not ask for a worker */
 				if (waiter_count(database) > 0)
@@ -410,13 +438,7 @@ haul_dbworker_main(Datum arg)
 
 	/* Nothing here is lost in a crash that would not be done again. */
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_OVERRIDE);
-	/* What the database has for its clients is not for us. */
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+	background_settings();
 
 	work_until_idle();
 	if (background_is_in_the_way())

@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
@@ -60,6 +61,7 @@ static List *gone = NIL;	 /* of Gone */
 static bool announce;
 static bool job_ended;
 static List *mailboxes = NIL; /* of char *: who is to be told of replies */
+static bool cron_changed;
 
 /* ---- ends of transactions ---- */
 
@@ -74,6 +76,7 @@ forget_everything(void)
 	announce = false;
 	job_ended = false;
 	mailboxes = NIL;
+	cron_changed = false;
 }
 
 static bool
@@ -155,6 +158,8 @@ apply(void)
 		database_announce();
 	if (job_ended)
 		await_wake();
+	if (cron_changed)
+		database_cron_changed();
 }
 
 static void
@@ -202,6 +207,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			if (haul_is_preloaded())
 				hold();
+			/* of what is prepared, maintenance takes notice */
+			if (cron_changed)
+				database_note_activity();
 			break;
 		case XACT_EVENT_COMMIT:
 			if (haul_is_preloaded())
@@ -517,6 +525,20 @@ effects_worker_gone(int64 worker)
 	one->subtransaction = GetCurrentSubTransactionId();
 	gone = lappend(gone, one);
 	MemoryContextSwitchTo(caller);
+}
+
+PG_FUNCTION_INFO_V1(haul_cron_changed);
+
+/* Statement trigger of haul.cron. */
+Datum
+haul_cron_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("haul._cron_changed() is a trigger of haul.cron")));
+	register_callbacks();
+	cron_changed = true;
+	return PointerGetDatum(NULL);
 }
 
 PG_FUNCTION_INFO_V1(haul_announce);

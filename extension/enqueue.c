@@ -328,6 +328,15 @@ is_restoring(void)
 		   has_privs_of_role(GetUserId(), haul_catalog()->owner);
 }
 
+PG_FUNCTION_INFO_V1(haul_is_restoring);
+
+/* For the triggers of other tables. */
+Datum
+haul_is_restoring(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_restoring());
+}
+
 static bool
 is_changed(TupleTableSlot *before, TupleTableSlot *after, Relation table, enum JobColumn column)
 {

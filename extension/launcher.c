@@ -280,6 +280,8 @@ start_workers(TimestampTz now)
 		Started *entry = started_for(views[i].oid);
 		bool unknown = views[i].state == DATABASE_UNKNOWN;
 
+		if (views[i].planned)
+			next = Min(next, now + CLOCK_INTERVAL);
 		if (is_running(entry) || views[i].running || views[i].state == DATABASE_ABSENT ||
 			(unknown && probing))
 			continue;

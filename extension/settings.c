@@ -28,6 +28,7 @@ int haul_keep_cron_runs;
 int haul_keep_workflows;
 int haul_keep_replies;
 int haul_misfire_grace;
+int haul_max_commands;
 char *haul_enqueuer;
 char *haul_databases;
 int haul_max_lanes;
@@ -137,6 +138,10 @@ haul_settings_define(void)
 		"haul.misfire_grace",
 		"A tick of a schedule that is late by more than this was missed; by less, it still fires.",
 		NULL, &haul_misfire_grace, 30, 0, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("haul.max_commands",
+							"Commands of schedules that run at once in a database.",
+							"Each takes one of max_worker_processes.", &haul_max_commands, 4, 1,
+							1000, PGC_SUSET, 0, NULL, NULL, NULL);
 	/* for functions of ours, which set it until they return */
 	DefineCustomStringVariable(
 		"haul.enqueuer", "Role for which functions of the extension enqueue jobs.", NULL,

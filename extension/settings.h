@@ -15,6 +15,7 @@ extern int haul_keep_cron_runs;	   /* seconds */
 extern int haul_keep_workflows;	   /* seconds */
 extern int haul_keep_replies;	   /* seconds */
 extern int haul_misfire_grace;	   /* seconds */
+extern int haul_max_commands;	   /* at once, in a database */
 extern char *haul_enqueuer;		   /* role that jobs are enqueued for; "": the current user */
 
 /* of the background workers */

@@ -5,7 +5,7 @@ SELECT no_plan();
 SELECT is(jsonb_typeof(haul.maintain()), 'object', 'maintain returns a document');
 SELECT set_eq('SELECT jsonb_object_keys(haul.maintain())',
 	ARRAY['ran', 'workers_removed', 'orphans_released', 'jobs_expired', 'ledger_folded', 'partitions_dropped',
-		'workflows_dropped', 'replies_dropped'],
+		'workflows_dropped', 'replies_dropped', 'cron_fired'],
 	'which says what it did');
 SELECT is((SELECT jsonb_object_agg(key, value) FROM jsonb_each(haul.maintain()) WHERE value <> '0'), '{"ran": true}',
 	'nothing, when there is nothing to do');

@@ -49,6 +49,13 @@ INSERT INTO outcomes (what, outcome) SELECT 'a setting before its time',
 INSERT INTO outcomes (what, outcome) SELECT 'counters',
 	sum(dispatches) || ' ' || sum(completions) || ' ' || sum(failures) || ' ' || sum(drops) FROM haul.counters;
 \c
+INSERT INTO haul.cron (name, schedule, kind) VALUES ('c', '@yearly', 'scheduled');
+INSERT INTO outcomes (what, outcome) SELECT 'schedule', next_run_at > now() FROM haul.cron;
+\c
+INSERT INTO outcomes (what, outcome) SELECT 'fire', fired FROM haul._fire('2100-01-01');
+\c
+INSERT INTO outcomes (what, outcome) SELECT 'sync', haul.cron_sync('[]') -> 'removed' ->> 0;
+\c
 SET client_min_messages = warning;
 
 SELECT no_plan();
@@ -57,7 +64,8 @@ SELECT results_eq('SELECT what, outcome FROM outcomes ORDER BY n', $$ VALUES
 		('next_due', '00:00:00'), ('checkout', 'first second'),
 	('heartbeat', 'true'), ('complete', '{}'), ('fail', 'ready'), ('backoff', 'true'), ('enqueue', '4'),
 		('backoff_delay', '00:00:05'), ('kinds', '0'), ('delete', '2'),
-	('a setting before its time', '00:00:05 0.5'), ('counters', '2 1 1 1') $$,
+	('a setting before its time', '00:00:05 0.5'), ('counters', '2 1 1 1'),
+		('schedule', 'true'), ('fire', '1'), ('sync', 'c') $$,
 		'each works as the first call of its session');
 SELECT * FROM finish();
 \c :home

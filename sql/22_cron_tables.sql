@@ -21,6 +21,7 @@ CREATE TABLE haul.cron (
 	owner         name NOT NULL DEFAULT current_user,
 	next_run_at   timestamptz,
 	last_run_at   timestamptz,
+	planned_at    timestamptz NOT NULL DEFAULT now(),
 	created_at    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
@@ -45,6 +46,7 @@ COMMENT ON COLUMN haul.cron.dst_repeated IS 'A tick in an hour that the clocks r
 COMMENT ON COLUMN haul.cron.owner IS 'Role that made the schedule, set by the server; commands run as this role';
 COMMENT ON COLUMN haul.cron.next_run_at IS 'Next tick; NULL: none is to come, or it is not enabled';
 COMMENT ON COLUMN haul.cron.last_run_at IS 'Last tick that fired';
+COMMENT ON COLUMN haul.cron.planned_at IS 'When schedule, timezone, dst_skipped, dst_repeated or enabled were last set: no tick before fires';
 COMMENT ON COLUMN haul.cron.created_at IS 'When it was made';
 
 CREATE TABLE haul.cron_runs (
@@ -68,15 +70,17 @@ CREATE TABLE haul.cron_runs (
 -- What is not over yet, by the job and by the schedule.
 CREATE INDEX cron_runs_job ON haul.cron_runs (job_id) WHERE finished_at IS NULL AND job_id IS NOT NULL;
 CREATE INDEX cron_runs_open ON haul.cron_runs (cron_id, run_at) WHERE finished_at IS NULL;
+CREATE INDEX cron_runs_queued ON haul.cron_runs (cron_id) WHERE state = 'queued';
+CREATE INDEX cron_runs_commands ON haul.cron_runs (run_at, id) WHERE finished_at IS NULL AND command IS NOT NULL;
 CREATE INDEX cron_runs_fired ON haul.cron_runs (fired_at);
 
-COMMENT ON TABLE haul.cron_runs IS 'One row per tick that fired: how it went. At most one per schedule and tick';
+COMMENT ON TABLE haul.cron_runs IS 'One row per tick that fired: how it went. At most one per schedule and tick. Whoever may write here could run commands as anybody';
 COMMENT ON COLUMN haul.cron_runs.id IS 'Identity; pg_cron''s runid';
 COMMENT ON COLUMN haul.cron_runs.cron_id IS 'haul.cron.id';
 COMMENT ON COLUMN haul.cron_runs.name IS 'haul.cron.name';
 COMMENT ON COLUMN haul.cron_runs.run_at IS 'The tick';
 COMMENT ON COLUMN haul.cron_runs.fired_at IS 'When it was fired';
-COMMENT ON COLUMN haul.cron_runs.state IS 'Of a job: fired, then completed, failed, discarded or cancelled; of a command: starting, running, succeeded or failed; skipped: what was fired before still ran';
+COMMENT ON COLUMN haul.cron_runs.state IS 'Of a job: queued (it waits for the one of a tick before), fired, then completed, failed, discarded or cancelled, or ended when nobody knows how; of a command: starting, running, succeeded or failed, or cancelled before it began; failed, too, when there is no job; skipped: nothing came of it, see message';
 COMMENT ON COLUMN haul.cron_runs.job_id IS 'The job that it enqueued';
 COMMENT ON COLUMN haul.cron_runs.command IS 'The command that it ran';
 COMMENT ON COLUMN haul.cron_runs.database IS 'In this database';

@@ -197,7 +197,12 @@ BEGIN
 		'jobs_expired', CASE WHEN restoring THEN 0 ELSE haul._expire(10000, false) + haul._expire_in_workflows(10000) END,
 		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
 		'replies_dropped', haul._prune_replies(),
+		'cron_fired', (SELECT fired FROM haul._fire()),
 		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);
+	IF NOT restoring THEN
+		PERFORM haul._settle_cron_runs();
+	END IF;
+	PERFORM haul._prune_cron_runs();
 	-- last: it locks the tables that it empties until the end of the transaction
 	PERFORM haul._empty_journals();
 	RETURN done;
@@ -211,7 +216,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION haul.maintain(boolean) IS
 'One pass of all maintenance: removes silent workers, releases what nobody holds, discards jobs past their queue timeout, folds counters,
-makes and drops partitions of the history. Returns what it did; {"ran": false} when another pass is under way: at once, or, with wait, when that
+makes and drops partitions of the history, fires schedules that are due. Returns what it did; {"ran": false} when another pass is under way: at once, or, with wait, when that
 has not ended within a second.';
 
 -- What the background worker does. While no worker lives the database may just be restored from a dump, which

@@ -99,6 +99,37 @@ COMMENT ON COLUMN haul.worker_status.max_threads IS 'Jobs it runs at a time, at 
 COMMENT ON COLUMN haul.worker_status.started_at IS 'When it registered';
 COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last heartbeat';
 
+CREATE VIEW haul.cron_status AS
+	SELECT c.name, c.schedule, c.timezone, coalesce(c.kind, c.command) AS what, c.enabled, c.next_run_at, c.last_run_at,
+		   l.state AS last_state, r.runs, r.succeeded, r.failed, r.skipped, r.average_duration, r.longest_duration,
+		   (SELECT count(*) FROM haul.jobs AS j WHERE j.cron_name = c.name) AS live_jobs
+		FROM haul.cron AS c
+		LEFT JOIN LATERAL (
+			SELECT r.state FROM haul.cron_runs AS r WHERE r.cron_id = c.id ORDER BY r.run_at DESC LIMIT 1) AS l ON true
+		CROSS JOIN LATERAL (
+			SELECT count(*) FILTER (WHERE r.state <> 'skipped') AS runs,
+				   count(*) FILTER (WHERE r.state IN ('completed', 'succeeded')) AS succeeded,
+				   count(*) FILTER (WHERE r.state IN ('failed', 'discarded', 'cancelled')) AS failed,
+				   count(*) FILTER (WHERE r.state = 'skipped') AS skipped,
+				   avg(r.duration) AS average_duration, max(r.duration) AS longest_duration
+				FROM haul.cron_runs AS r WHERE r.cron_id = c.id) AS r;
+COMMENT ON VIEW haul.cron_status IS 'State of each schedule, and what haul.cron_runs has kept of its runs';
+COMMENT ON COLUMN haul.cron_status.name IS 'Name';
+COMMENT ON COLUMN haul.cron_status.schedule IS 'When';
+COMMENT ON COLUMN haul.cron_status.timezone IS 'Time zone in which that is meant';
+COMMENT ON COLUMN haul.cron_status.what IS 'Kind of the jobs that it enqueues, or command that it runs';
+COMMENT ON COLUMN haul.cron_status.enabled IS 'false: it fires nothing';
+COMMENT ON COLUMN haul.cron_status.next_run_at IS 'Next tick; NULL: none is to come, or it is not enabled';
+COMMENT ON COLUMN haul.cron_status.last_run_at IS 'Last tick that fired';
+COMMENT ON COLUMN haul.cron_status.last_state IS 'What became of the last tick: haul.cron_runs.state';
+COMMENT ON COLUMN haul.cron_status.runs IS 'Ticks that were not skipped';
+COMMENT ON COLUMN haul.cron_status.succeeded IS 'Of these: jobs that completed, commands that succeeded';
+COMMENT ON COLUMN haul.cron_status.failed IS 'Of these: jobs that failed or were discarded or cancelled, commands that failed, what could not be enqueued';
+COMMENT ON COLUMN haul.cron_status.skipped IS 'Ticks of which nothing came';
+COMMENT ON COLUMN haul.cron_status.average_duration IS 'Average duration of those that ended; of a job, of its last attempt';
+COMMENT ON COLUMN haul.cron_status.longest_duration IS 'Longest duration of these';
+COMMENT ON COLUMN haul.cron_status.live_jobs IS 'Jobs of it that wait or run';
+
 -- Row-level security would forbid COPY to producers; a view of one's own does not.
 CREATE VIEW haul.my_jobs WITH (security_barrier) AS
 	SELECT id, queue, kind, args, priority, run_at, state, attempt, claim, max_attempts, enqueued_at, started_at,

@@ -84,14 +84,35 @@ BEGIN
 		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
 		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
 		GRANT DELETE ON haul.workers TO %1$I;
+		GRANT INSERT (name, schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap, misfire,
+					  misfire_limit, dst_skipped, dst_repeated) ON haul.cron TO %1$I;
+		GRANT UPDATE (schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap, misfire,
+					  misfire_limit, dst_skipped, dst_repeated, owner) ON haul.cron TO %1$I;
+		GRANT DELETE ON haul.cron TO %1$I;
 		GRANT EXECUTE ON FUNCTION
 			haul.cleanup_workers(interval),
 			haul.cancel_workflow(bigint),
-			haul.retry_workflow(bigint) TO %1$I
+			haul.retry_workflow(bigint),
+			haul.cron_sync(jsonb),
+			haul._cancel_cron_jobs(text[]),
+			haul._is_restoring(),
+			haul._acts_for(name),
+			haul._try_cron_job(haul.cron),
+			haul._check_command(name, name),
+			haul._check_given(text, text),
+			haul._schedule_command(text, text, text, name, name, boolean, text),
+			haul.schedule(text, text),
+			haul.schedule(text, text, text),
+			haul.schedule_in_database(text, text, text, text, text, boolean),
+			haul.unschedule(bigint),
+			haul.unschedule(text),
+			haul.alter_job(bigint, text, text, text, text, boolean) TO %1$I;
+		GRANT DELETE ON haul.job_run_details TO %1$I
 		$sql$, role);
 END
 $$;
 COMMENT ON FUNCTION haul.grant_admin(name) IS
-'Lets a role operate: all of producer and worker, read everything, change settings, change and delete jobs, delete workers.';
+'Lets a role operate: all of producer and worker, read everything, change settings and schedules, change and delete jobs, delete
+workers. Commands in schedules run as the role that made the schedule, which no other administrator can change.';
 
 REVOKE ALL ON FUNCTION haul.grant_producer(name), haul.grant_worker(name), haul.grant_admin(name) FROM PUBLIC;

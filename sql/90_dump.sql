@@ -7,6 +7,10 @@ SELECT pg_catalog.pg_extension_config_dump('haul.kinds', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.counter_totals', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.cron', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.cron_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.cron_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('haul.cron_runs_id_seq', '');
 -- Of the journals what is not folded; in the copy it is as if nothing ever was. (pg_dump
 -- refuses to read views here.)
 SELECT pg_catalog.pg_extension_config_dump('haul._leases_0',

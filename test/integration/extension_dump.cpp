@@ -24,6 +24,8 @@ const char* const contents[] = {
     "SELECT s::text FROM haul.workflow_status AS s ORDER BY id",
     "SELECT s::text FROM haul.workflow_steps AS s ORDER BY workflow_id, step",
     "SELECT r::text FROM haul.replies AS r ORDER BY id",
+    "SELECT to_jsonb(c) - 'planned_at' FROM haul.cron AS c ORDER BY id",
+    "SELECT r::text FROM haul.cron_runs AS r ORDER BY id",
 };
 
 class extension_dump : public ::testing::Test {
@@ -41,6 +43,15 @@ protected:
                        ARRAY['x', 'y z'], CASE WHEN n % 3 = 0 THEN interval '1 month' END
                     FROM generate_series(1, 30) AS n)sql");
         database.exec("SELECT haul.register_worker('gone'); DELETE FROM haul.workers");
+        database.exec("CREATE ROLE ops; SELECT haul.grant_admin('ops')");
+        database.exec(
+            "SET ROLE ops; INSERT INTO haul.cron (name, schedule, kind, queue) VALUES"
+            " ('gone', '@yearly', 'k', 'cron'), ('job', '@yearly', 'k', 'cron');"
+            "INSERT INTO haul.cron (name, schedule, command) VALUES ('command', '@yearly', 'SELECT 1');"
+            "DELETE FROM haul.cron WHERE name = 'gone'; RESET ROLE");
+        database.exec("UPDATE haul.cron SET next_run_at = CASE name WHEN 'job' THEN '2100-01-01' ELSE "
+                      "'2200-01-01' END::timestamptz");
+        database.exec("SELECT haul._fire('2100-01-01')");
         database.exec(R"sql(
             DO $$
             DECLARE
@@ -101,6 +112,10 @@ TEST_F(extension_dump, keeps_everything) {
         original.text("SELECT max(id) FROM (SELECT id FROM haul.jobs UNION ALL SELECT id FROM "
                       "haul.finished_jobs) AS j");
     EXPECT_GT(copy.number("INSERT INTO haul.jobs (kind) VALUES ('new') RETURNING id"), std::stoll(highest));
+    EXPECT_GT(copy.number(
+                  "INSERT INTO haul.cron (name, schedule, kind) VALUES ('new', '@yearly', 'k') RETURNING id"),
+              original.number("SELECT max(id) FROM haul.cron"));
+    EXPECT_EQ(copy.number("SELECT count(*) FROM haul.cron WHERE owner = 'ops'"), 2);
     EXPECT_GT(copy.number("SELECT haul.register_worker('new')"),
               original.number("SELECT max(id) FROM haul.workers"));
 }

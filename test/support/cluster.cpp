@@ -30,7 +30,7 @@ void start_guard(const std::string& directory) {
 
 } // namespace
 
-cluster::cluster(const cluster_options& options) {
+cluster::cluster(const cluster_options& options) : environment_(options.environment) {
     start_guard(directory_.path().string());
     std::vector<std::string> arguments{"start"};
     if (options.primary != nullptr)
@@ -63,7 +63,7 @@ cluster::~cluster() {
 std::string cluster::script(const std::vector<std::string>& arguments) const {
     std::vector<std::string> command{HAUL_SOURCE_DIR "/scripts/cluster", arguments.at(0), server_directory()};
     command.insert(command.end(), arguments.begin() + 1, arguments.end());
-    return run(command);
+    return run(command, environment_);
 }
 
 std::string cluster::dsn(const std::string& database) const {

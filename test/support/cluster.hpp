@@ -16,6 +16,8 @@ struct cluster_options {
     bool preload = true;                         ///< pg_haul in shared_preload_libraries
     std::map<std::string, std::string> settings; ///< configuration parameters
     const cluster* primary = nullptr;            ///< makes a hot standby of this one, which must run
+    std::map<std::string, std::string> environment =
+        {}; ///< added to that of scripts/cluster, and of the server
 };
 
 /// A throw-away PostgreSQL server, running from the constructor on and destroyed with its files at the end of
@@ -56,6 +58,7 @@ private:
     std::string script(const std::vector<std::string>& arguments) const;
     std::string server_directory() const { return (directory_.path() / "server").string(); }
 
+    std::map<std::string, std::string> environment_;
     temporary_directory directory_;
 };
 
