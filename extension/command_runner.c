@@ -159,17 +159,22 @@ find_runner(void)
 	return DatumGetInt32(result(0, 1));
 }
 
+static void
+wake(int pid)
+{
+	PGPROC *process = BackendPidGetProc(pid);
+
+	if (process != NULL)
+		SetLatch(&process->procLatch);
+}
+
 /* It does not know yet what was committed just now. */
 static void
 wake_other(void)
 {
-	PGPROC *other;
-
 	if (!begin("wake"))
 		return;
-	other = BackendPidGetProc(find_runner());
-	if (other != NULL)
-		SetLatch(&other->procLatch);
+	wake(find_runner());
 	commit();
 }
 
@@ -586,6 +591,15 @@ at_end_of_transaction(XactEvent event, void *arg)
 		default:
 			break;
 	}
+}
+
+PG_FUNCTION_INFO_V1(haul_wake_command_runner);
+
+Datum
+haul_wake_command_runner(PG_FUNCTION_ARGS)
+{
+	wake(PG_GETARG_INT32(0));
+	PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(haul_start_command_runner);

@@ -15,6 +15,7 @@
 #include "effects.h"
 #include "job.h"
 #include "transition.h"
+#include "workflow.h"
 #include "worker.h"
 
 #define LONGEST_WAIT USECS_PER_SEC /* for another pass of maintenance */
@@ -80,7 +81,8 @@ haul_expire(PG_FUNCTION_ARGS)
 		call_next_job(call);
 		if (!job_says(job, JOB_STATE, "ready"))
 			;
-		else if (job_is_null(job, JOB_WORKFLOW_ID) == of_workflows)
+		else if (job_is_null(job, JOB_WORKFLOW_ID) == of_workflows ||
+				 (of_workflows && !workflow_knows(job_id(job))))
 			lane_scan_passed(&scan, key, LANE_BUSY);
 		else
 		{

@@ -226,6 +226,12 @@ member_at_step(int64 workflow, int step)
 	return find_member(haul_catalog()->workflow_jobs_pkey, keys, 2);
 }
 
+bool
+workflow_knows(int64 job)
+{
+	return member_of_job(job) != NULL;
+}
+
 static bool
 is_cancelled(TupleTableSlot *job)
 {

@@ -175,8 +175,7 @@ COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
 which releases their jobs. Returns how many.';
 
--- One pass. Not restoring: it makes and drops partitions of the history, releases what nobody holds and discards what was not
--- started in time, too.
+-- One pass. Not restoring: it makes and drops partitions of the history, and releases what nobody holds, too.
 CREATE FUNCTION haul._maintain(wait boolean, restoring boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -194,7 +193,7 @@ BEGIN
 	done := done || jsonb_build_object(
 		'workers_removed', haul.cleanup_workers(),
 		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
-		'jobs_expired', CASE WHEN restoring THEN 0 ELSE haul._expire(10000, false) + haul._expire_in_workflows(10000) END,
+		'jobs_expired', haul._expire(10000, false) + haul._expire_in_workflows(10000),
 		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
 		'replies_dropped', haul._prune_replies(),
 		'cron_fired', (SELECT fired FROM haul._fire()),

@@ -8,6 +8,11 @@ CREATE FUNCTION haul._start_command_runner(at_commit boolean) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_start_command_runner';
 
+-- Has the background process that runs them look at once.
+CREATE FUNCTION haul._wake_command_runner(pid integer) RETURNS void
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_wake_command_runner';
+
 -- Makes sure that somebody runs the commands that are to run, and writes down how those ended that nobody saw ending.
 CREATE FUNCTION haul._run_commands() RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -15,20 +20,23 @@ AS $$
 DECLARE
 	waiting CONSTANT text := 'waits for a free process: consider increasing max_worker_processes';
 	runs record;
+	runner integer;
 BEGIN
 	SELECT bool_or(state = 'running') AS running, bool_or(state = 'starting') AS starting,
-		   bool_or(state = 'starting' AND fired_at < now()) AS committed INTO runs
+		   bool_or(state = 'starting' AND fired_at < now()) AS committed,
+		   bool_or(state = 'starting' AND fired_at >= now()) AS new INTO runs
 		FROM haul.cron_runs WHERE finished_at IS NULL AND command IS NOT NULL AND state IN ('starting', 'running');
 	IF NOT (runs.starting OR runs.running) IS TRUE THEN
 		RETURN;
 	END IF;
-	IF EXISTS (SELECT FROM pg_locks AS l
-				WHERE l.locktype = 'object' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-					AND l.classid = 'haul.cron_runs'::regclass AND l.objid = 0 AND l.objsubid = 1 AND l.granted) THEN
-		-- it looks by itself for what it knows nothing of, but not so soon
-		IF runs.starting THEN
-			PERFORM haul._start_command_runner(true);
-		END IF;
+	SELECT l.pid INTO runner FROM pg_locks AS l
+		WHERE l.locktype = 'object' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND l.classid = 'haul.cron_runs'::regclass AND l.objid = 0 AND l.objsubid = 1 AND l.granted;
+	IF FOUND AND NOT runs.new THEN
+		PERFORM haul._wake_command_runner(runner);
+	ELSIF FOUND THEN
+		-- that may be about to end, and cannot see yet what this transaction brings
+		PERFORM haul._start_command_runner(true);
 	ELSIF NOT (runs.running OR runs.committed) THEN
 		PERFORM haul._start_command_runner(true);
 	ELSIF NOT haul._start_command_runner(false) THEN
