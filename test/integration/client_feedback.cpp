@@ -215,7 +215,7 @@ TEST_F(client_feedback, comes_in_order_and_in_batches) {
         "generate_series(1, 250) AS n");
     work();
     std::vector<std::string> expected;
-    for (const auto& line : sql.exec("SELECT 'success ' || result FROM haul.replies ORDER BY id"))
+    for (const auto& line : sql.exec("SELECT 'success ' || result::text FROM haul.replies ORDER BY id"))
         expected.push_back(*line[0]);
     ASSERT_EQ(expected.size(), 250u);
     journal told;

@@ -121,9 +121,8 @@ TEST_F(worker_workflows, a_connection_lost_while_results_are_read_is_not_the_job
     w.on("second", [&](const job_context& job) {
         if (++runs == 1) {
             job.transaction();
-            sql.exec("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name "
-                     "LIKE 'haul "
-                     "worker % job' AND datname = current_database()");
+            session{dsn}.exec("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE "
+                              "application_name LIKE 'haul worker % job' AND datname = current_database()");
         }
         return completed{job.results()};
     });
