@@ -340,7 +340,7 @@ TEST_F(client_feedback, is_told_of_its_own_jobs_alone) {
     work();
     EXPECT_EQ(get(job.end).result_text, "{\"n\": 1}");
     EXPECT_THAT(told.lines(), ElementsAre());
-    EXPECT_EQ(replies(), 2);
+    wait_until([&] { return replies() == 2; }, "its own is taken out, and no other");
     sql.exec("DROP OWNED BY ann");
     sql.exec("CREATE ROLE bob LOGIN");
     EXPECT_THROW(mailbox(dsn + " user=bob", "box"), permission_denied);

@@ -222,5 +222,19 @@ TEST_F(worker_workflows, a_periodic_job_runs_until_its_handler_cancels_it) {
               {"cancelled", "1", std::nullopt, "enough"}}));
 }
 
+TEST_F(worker_workflows, a_job_of_a_schedule_knows_its_name) {
+    std::atomic<int> named{0};
+    worker w{options()};
+    w.on("tick", [&](const job_context& job) {
+        named +=
+            job.cron_name() == "each second" && json::parse(job.to_json()).at("cron_name") == "each second";
+    });
+    w.start();
+    sql.exec("INSERT INTO haul.cron (name, schedule, kind) VALUES ('each second', '* * * * * *', 'tick')");
+    wait_until([&] { return named > 0; }, "the schedule fires");
+    sql.exec("DELETE FROM haul.cron");
+    await("NOT EXISTS (SELECT FROM haul.jobs)");
+}
+
 } // namespace
 } // namespace haul::test
