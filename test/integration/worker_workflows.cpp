@@ -61,9 +61,8 @@ TEST_F(worker_workflows, results_reach_the_jobs_that_come_after) {
         EXPECT_NE(job.results_text().find(big), std::string::npos) << job.results_text();
         // nothing stays open
         was_idle = session{dsn}.truth(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = "
-            "current_database() AND application_name LIKE 'haul worker % job' AND state <> "
-            "'idle')");
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND "
+            "application_name LIKE 'haul worker % job' AND state LIKE 'idle in transaction%')");
         in_handler = job.results();
         return completed{json{{"loaded", 2}}};
     });
