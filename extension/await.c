@@ -179,7 +179,7 @@ is_live(Await *await)
 		char *state = TextDatumGetCString(job_value(job, JOB_STATE));
 		bool changed = job_claim(job) != await->last_claim || strcmp(state, await->state) != 0;
 
-		strlcpy(await->state, state, sizeof(await->state));
+		snprintf(await->state, sizeof(await->state), "%s", state);
 		await->last_claim = job_claim(job);
 		/* the history tells whether a run is over, and whether it has changed says when to ask */
 		live = !await->periodic || !changed;

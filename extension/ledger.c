@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "effects.h"
 #include "journal.h"
 #include "ledger.h"
 
@@ -197,5 +198,6 @@ haul_count_deleted_jobs(PG_FUNCTION_ARGS)
 	ledger_count_many(ledger, queue, COUNT_CANCELS, lease, PG_GETARG_INT32(2));
 	ledger_count_many(ledger, queue, COUNT_DROPS, 0, PG_GETARG_INT32(3));
 	ledger_close(ledger);
+	effects_job_ended();
 	PG_RETURN_VOID();
 }

@@ -37,4 +37,24 @@ void client::enqueue_many(std::vector<new_job> jobs) {
     });
 }
 
+std::int64_t client::enqueue(workflow flow) {
+    flow.into_namespace(options_.name_space);
+    auto& connection = live_connection();
+    return translated(connection, [&] {
+        pqxx::nontransaction tx{connection};
+        return haul::enqueue(tx, flow);
+    });
+}
+
+std::vector<std::int64_t> client::chain(std::vector<new_job> jobs, const std::string& name,
+                                        if_failed policy) {
+    for (auto& job : jobs)
+        job.options = in_namespace(options_.name_space, std::move(job.options));
+    auto& connection = live_connection();
+    return translated(connection, [&] {
+        pqxx::nontransaction tx{connection};
+        return haul::chain(tx, jobs, name, policy);
+    });
+}
+
 } // namespace haul

@@ -15,10 +15,12 @@ TEST(worker_package, builds_a_program_outside_this_project) {
                                       "project(outside LANGUAGES C CXX)\n"
                                       "find_package(haul_client REQUIRED)\n"
                                       "find_package(haul_worker REQUIRED)\n"
-                                      "add_executable(enqueue " +
+                                      "foreach(example IN ITEMS enqueue workflow feedback)\n"
+                                      "add_executable(${example} " +
                                           examples +
-                                          "/client-cpp/examples/enqueue.cpp)\n"
-                                          "target_link_libraries(enqueue PRIVATE haul::client)\n"
+                                          "/client-cpp/examples/${example}.cpp)\n"
+                                          "target_link_libraries(${example} PRIVATE haul::client)\n"
+                                          "endforeach()\n"
                                           "add_executable(hello " +
                                           examples +
                                           "/worker/examples/hello.cpp)\n"
@@ -27,7 +29,7 @@ TEST(worker_package, builds_a_program_outside_this_project) {
     run({"cmake", "-S", root, "-B", root + "/build", "-DCMAKE_PREFIX_PATH=" + root + "/prefix",
          "-DCMAKE_CXX_FLAGS=" HAUL_SANITIZER_FLAGS});
     run({"cmake", "--build", root + "/build"});
-    for (const char* program : {"/build/enqueue", "/build/hello"}) {
+    for (const char* program : {"/build/enqueue", "/build/workflow", "/build/feedback", "/build/hello"}) {
         process child{{root + program, "host=/nonexistent"}};
         EXPECT_EQ(child.wait(), 1);
         EXPECT_NE(child.errors().find("/nonexistent"), std::string::npos) << child.errors();

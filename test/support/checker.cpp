@@ -6,14 +6,17 @@ namespace haul::test {
 
 namespace {
 
-// Each query returns one line of text for every violation. `known` is every job there is: live and finished;
-// `total` is the sum of the counters over all days and queues.
+// Each query returns one line of text for every violation. `known` is every job there is, live and finished,
+// and every run of a periodic one; `claimed` each job that was ever checked out, once; `total` is the sum of
+// the counters over all days and queues.
 
 const char* const common = R"sql(
 CREATE TEMPORARY VIEW known AS
     SELECT id, state, attempt, max_attempts, claim FROM haul.jobs
     UNION ALL
     SELECT id, state, attempt, max_attempts, claim FROM haul.finished_jobs;
+CREATE TEMPORARY VIEW claimed AS
+    SELECT id, max(claim) AS claim FROM known GROUP BY id HAVING max(claim) > 0;
 CREATE TEMPORARY VIEW total AS
     SELECT coalesce(sum(dispatches), 0) AS dispatches, coalesce(sum(retries), 0) AS retries,
            coalesce(sum(completions), 0) AS completions, coalesce(sum(failures), 0) AS failures,
@@ -32,10 +35,12 @@ SELECT format('job %s is live with state %s', id, state) FROM haul.jobs
 SELECT format('job %s is finished with state %s', id, state) FROM haul.finished_jobs
     WHERE state NOT IN ('completed', 'failed', 'discarded', 'cancelled'))sql",
     R"sql(
-SELECT format('job %s ended %s times', id, count(*)) FROM haul.finished_jobs GROUP BY id HAVING count(*) > 1)sql",
+SELECT format('job %s ended %s times', id, count(*)) FROM haul.finished_jobs
+    GROUP BY id, CASE WHEN every IS NOT NULL THEN claim END HAVING count(*) > 1)sql", // a periodic one: each
+                                                                                      // run once
     R"sql(
 SELECT format('job %s is both %s and finished', id, state) FROM haul.jobs
-    WHERE id IN (SELECT id FROM haul.finished_jobs))sql",
+    WHERE id IN (SELECT id FROM haul.finished_jobs WHERE every IS NULL))sql",
     // attempts and claims
     R"sql(
 SELECT format('job %s (%s) has attempt %s of %s', id, state, attempt, max_attempts) FROM known
@@ -102,11 +107,11 @@ SELECT format('%s discards + %s cancels + %s drops are counted, but %s jobs ende
     WHERE discards + cancels + drops <> seen)sql",
     R"sql(
 SELECT format('%s dispatches are counted, but %s jobs were checked out', dispatches, seen)
-    FROM total, (SELECT count(*) AS seen FROM known WHERE claim > 0) AS k
+    FROM total, (SELECT count(*) AS seen FROM claimed) AS k
     WHERE dispatches <> seen)sql",
     R"sql(
 SELECT format('%s dispatches + %s retries are counted, but jobs were checked out %s times', dispatches, retries, seen)
-    FROM total, (SELECT coalesce(sum(claim), 0) AS seen FROM known) AS k
+    FROM total, (SELECT coalesce(sum(claim), 0) AS seen FROM claimed) AS k
     WHERE dispatches + retries <> seen)sql",
 };
 

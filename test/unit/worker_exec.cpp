@@ -32,6 +32,10 @@ public:
         return {};
     }
     std::string_view last_error() const noexcept override { return {}; }
+    std::optional<std::int64_t> workflow_id() const noexcept override { return 9; }
+    std::string_view cron_name() const noexcept override { return "nightly"; }
+    const nlohmann::json& results() const override { return given_args; }
+    std::string_view results_text() const override { return "{}"; }
     std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept override { return until; }
     bool cancelled() const noexcept override {
         return killed.is_set() || (until && std::chrono::steady_clock::now() >= *until);
@@ -93,11 +97,11 @@ TEST(worker_exec, json_on_standard_output_is_the_result) {
 
 TEST(worker_exec, the_program_gets_the_job) {
     EXPECT_EQ(expect<haul::completed>(sh("cat")).result, "{\"id\":42}");
-    EXPECT_EQ(expect<haul::completed>(
-                  sh("echo \"\\\"$HAUL_JOB_ID $HAUL_KIND $HAUL_QUEUE $HAUL_PRIORITY $HAUL_ATTEMPT"
-                     " $HAUL_MAX_ATTEMPTS $HAUL_RUN_AT\\\"\""))
+    EXPECT_EQ(expect<haul::completed>(sh("echo \"\\\"$HAUL_JOB_ID $HAUL_WORKFLOW_ID $HAUL_CRON_NAME "
+                                         "$HAUL_KIND $HAUL_QUEUE $HAUL_PRIORITY $HAUL_ATTEMPT"
+                                         " $HAUL_MAX_ATTEMPTS $HAUL_RUN_AT\\\"\""))
                   .result,
-              "\"42 thumb images 7 2 5 1970-01-01T00:00:00.000000Z\"");
+              "\"42 9 nightly thumb images 7 2 5 1970-01-01T00:00:00.000000Z\"");
 }
 
 TEST(worker_exec, large_input_and_output_do_not_block_each_other) {

@@ -61,6 +61,28 @@ std::optional<std::chrono::system_clock::time_point> execution::interrupted_at()
     return read_timestamp(job_.value(column::interrupted_at));
 }
 
+std::optional<std::int64_t> execution::workflow_id() const noexcept {
+    if (job_.is_null(column::workflow_id))
+        return std::nullopt;
+    return read_int64(job_.value(column::workflow_id));
+}
+
+std::string_view execution::cron_name() const noexcept {
+    return job_.value(column::cron_name);
+}
+
+std::string_view execution::results_text() const {
+    if (!results_text_)
+        results_text_ = workflow_id() ? db_.value("SELECT haul.results($1)", {std::to_string(id())}) : "{}";
+    return *results_text_;
+}
+
+const nlohmann::json& execution::results() const {
+    if (!results_)
+        results_ = nlohmann::json::parse(results_text());
+    return *results_;
+}
+
 std::chrono::microseconds execution::timeout() const noexcept {
     return read_interval(job_.value(column::timeout));
 }
@@ -102,7 +124,6 @@ void execution::log(log_level level, std::string_view message) const {
 }
 
 std::string execution::to_json() const {
-    // The arguments are put in as they are: numbers keep all their digits.
     nlohmann::json rest{
         {"id", id()},
         {"kind", kind()},
@@ -114,13 +135,22 @@ std::string execution::to_json() const {
         {"enqueued_at", in_utc(enqueued_at())},
         {"interrupted_at", nullptr},
         {"last_error", nullptr},
+        {"workflow_id", nullptr},
+        {"cron_name", nullptr},
     };
     if (const auto at = interrupted_at())
         rest["interrupted_at"] = in_utc(*at);
     if (!job_.is_null(column::last_error))
         rest["last_error"] = last_error();
+    if (const auto workflow = workflow_id())
+        rest["workflow_id"] = *workflow;
+    if (!job_.is_null(column::cron_name))
+        rest["cron_name"] = cron_name();
     std::string text = rest.dump();
+    // These are put in as they are: numbers keep all their digits.
     text.insert(text.size() - 1, ",\"args\":" + std::string{args_text()});
+    if (const auto results = results_text(); results != "{}")
+        text.insert(text.size() - 1, ",\"results\":" + std::string{results});
     return text;
 }
 

@@ -30,6 +30,10 @@ public:
     std::chrono::system_clock::time_point enqueued_at() const noexcept override;
     std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override;
     std::string_view last_error() const noexcept override;
+    std::optional<std::int64_t> workflow_id() const noexcept override;
+    std::string_view cron_name() const noexcept override;
+    const nlohmann::json& results() const override;
+    std::string_view results_text() const override;
     std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept override {
         return deadline_;
     }
@@ -58,6 +62,8 @@ private:
     spdlog::logger& log_;
     std::optional<steady_time> deadline_;
     mutable std::optional<nlohmann::json> args_;
+    mutable std::optional<std::string> results_text_;
+    mutable std::optional<nlohmann::json> results_;
     mutable std::atomic<bool> told_{false};
 };
 

@@ -28,7 +28,7 @@ result checkout(session& db, std::int64_t worker, int max_jobs) {
     static constexpr statement call{
         "haul_checkout",
         "SELECT id, claim, queue, kind, args, priority, attempt, max_attempts, run_at, enqueued_at,"
-        " timeout, on_timeout, interrupted_at, last_error, confirm_start"
+        " timeout, on_timeout, interrupted_at, last_error, workflow_id, cron_name, confirm_start"
         " FROM pg_catalog.set_config('synchronous_commit', 'off', true), haul.checkout($1, $2)"};
     return db.query(call, parameters{}.add_int64(worker).add_int32(max_jobs));
 }
@@ -46,7 +46,7 @@ result checked_out(session& db, const result& answer) {
         "jsonb,"
         " priority smallint, attempt integer, max_attempts integer, run_at timestamptz,"
         " enqueued_at timestamptz, timeout interval, on_timeout text, interrupted_at timestamptz,"
-        " last_error text, confirm_start boolean)"};
+        " last_error text, workflow_id bigint, cron_name text, confirm_start boolean)"};
     return db.query(call, parameters{}.add_jsonb(read_jsonb(answer(0, 0))));
 }
 

@@ -27,6 +27,8 @@ enum : int {
     on_timeout,
     interrupted_at,
     last_error,
+    workflow_id,
+    cron_name,
     confirm_start,
 };
 }

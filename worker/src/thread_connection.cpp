@@ -5,16 +5,22 @@
 
 namespace haul::core {
 
+// One that was kept from an earlier job may have died meanwhile. Until the caller has used it, it counts as
+// lost.
+pqxx::connection& thread_connection::live_connection() {
+    if (connection_ && !connection_->is_alive())
+        connection_.reset();
+    lost_ = true;
+    if (!connection_)
+        connection_.emplace(dsn_, application_name_);
+    return **connection_;
+}
+
 pqxx::transaction_base& thread_connection::transaction() {
     if (transaction_)
         return *transaction_;
-    // One that was kept from an earlier job may have died meanwhile.
-    if (connection_ && !connection_->is_alive())
-        connection_.reset();
-    lost_ = true; // until both steps are done
-    if (!connection_)
-        connection_.emplace(dsn_, application_name_);
-    transaction_ = translated(*connection_, [&] { return std::make_unique<pqxx::work>(**connection_); });
+    auto& connection = live_connection();
+    transaction_ = translated(*connection_, [&] { return std::make_unique<pqxx::work>(connection); });
     lost_ = false;
     return *transaction_;
 }
@@ -23,6 +29,26 @@ void thread_connection::execute(const std::string& sql,
                                 const std::vector<std::optional<std::string>>& params) {
     auto& within = transaction();
     translated(*connection_, [&] { compat::exec_list(within, sql, params); });
+}
+
+std::string thread_connection::value(const std::string& sql,
+                                     const std::vector<std::optional<std::string>>& params) {
+    const auto read = [&](pqxx::transaction_base& within) {
+        return translated(*connection_,
+                          [&] { return compat::exec_list(within, sql, params)[0][0].as<std::string>(); });
+    };
+    if (transaction_)
+        return read(*transaction_);
+    auto& connection = live_connection();
+    try {
+        pqxx::nontransaction alone{connection};
+        const auto found = read(alone);
+        lost_ = false;
+        return found;
+    } catch (const error&) {
+        lost_ = !connection_->is_alive();
+        throw;
+    }
 }
 
 void thread_connection::commit() {

@@ -11,7 +11,7 @@
 
 namespace haul::core {
 
-/// The connection of one thread for the transactions of its handlers: made when a handler first asks for one,
+/// The connection of one thread for what its handlers ask of the database: made when one first does,
 /// kept for the next job, replaced when it was lost. Not thread-safe.
 class thread_connection {
 public:
@@ -24,6 +24,10 @@ public:
     /// Runs a statement in it. Throws haul::error.
     void execute(const std::string& sql, const std::vector<std::optional<std::string>>& params);
 
+    /// The only value of the only row of a query: in the transaction if one has begun, else in none. Throws
+    /// haul::error.
+    std::string value(const std::string& sql, const std::vector<std::optional<std::string>>& params);
+
     bool in_transaction() const noexcept { return transaction_ != nullptr; }
     /// Throws haul::error; a connection that was lost meanwhile leaves open whether the commit took effect.
     void commit();
@@ -34,6 +38,8 @@ public:
     void begin_job() noexcept { lost_ = false; }
 
 private:
+    pqxx::connection& live_connection();
+
     std::string dsn_;
     std::string application_name_;
     std::optional<connection> connection_;

@@ -4,6 +4,7 @@
 #include "haul/connection.hpp"
 #include "haul/enqueue.hpp"
 #include "haul/error.hpp"
+#include "haul/workflow.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,13 @@ public:
 
     /// See haul::enqueue_many(). Takes the jobs by value: move them in where a copy would hurt.
     void enqueue_many(std::vector<new_job> jobs);
+
+    /// See haul::enqueue() in workflow.hpp.
+    std::int64_t enqueue(workflow flow);
+
+    /// See haul::chain().
+    std::vector<std::int64_t> chain(std::vector<new_job> jobs, const std::string& name = {},
+                                    if_failed policy = if_failed::cancel);
 
 private:
     pqxx::connection& live_connection();

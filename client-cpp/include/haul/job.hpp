@@ -50,10 +50,11 @@ struct job_options {
     std::optional<int> concurrency_limit;       ///< recorded, as above; default 1
     std::optional<std::string>
         pin; ///< name of the worker to run on; counts only with pin_strict in this version
-    std::optional<bool> pin_strict;      ///< on no other worker; default false
-    std::vector<std::string> avoid;      ///< names of workers that never take the job
-    std::optional<interval> every;       ///< recorded; this version does not repeat jobs
-    std::optional<std::string> reply_to; ///< recorded; this version tells nobody the outcome
+    std::optional<bool> pin_strict; ///< on no other worker; default false
+    std::vector<std::string> avoid; ///< names of workers that never take the job
+    std::optional<interval>
+        every; ///< the job runs again so long after each end, until it is cancelled or fails for good
+    std::optional<std::string> reply_to; ///< mailbox for its outcome, see feedback.hpp
     std::optional<interval> keep;        ///< how long it stays in haul.finished_jobs; 0: not at all
 };
 
@@ -74,8 +75,8 @@ private:
 /// A job to be enqueued.
 struct new_job {
     std::string kind; ///< 1 to 128 characters
-    job_args args;
-    job_options options;
+    job_args args{};
+    job_options options{};
 };
 
 /// The options with the queue put into a namespace: "mail" becomes "billing.mail", no queue

@@ -45,6 +45,19 @@ public:
 
     bool retrying() const noexcept { return attempt() > 1; }
 
+    /// The workflow that the job belongs to, if it does.
+    virtual std::optional<std::int64_t> workflow_id() const noexcept = 0;
+    /// The schedule that enqueued the job, or empty.
+    virtual std::string_view cron_name() const noexcept = 0;
+
+    /// What the jobs of the workflow returned that this one comes after: a JSON object, by their names; null
+    /// for one that returned nothing. Empty for a job that comes after none. Read from the database at the
+    /// first call, in the transaction if it has begun. When the connection is lost, the job is tried again
+    /// without being charged an attempt. Throws haul::error.
+    virtual const nlohmann::json& results() const = 0;
+    /// The same as JSON text, in which numbers have all their digits.
+    virtual std::string_view results_text() const = 0;
+
     /// When the execution's timeout passes, if it has one.
     virtual std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept = 0;
 
@@ -74,7 +87,8 @@ public:
     /// lost, the job is tried again without being charged an attempt. Throws haul::connection_error.
     virtual pqxx::transaction_base& transaction() const = 0;
 
-    /// The job as a JSON object: what a handler program gets on its standard input.
+    /// The job as a JSON object: what a handler program gets on its standard input. Reads results(), and
+    /// throws what it throws.
     virtual std::string to_json() const = 0;
 
 protected:

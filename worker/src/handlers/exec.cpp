@@ -40,6 +40,8 @@ std::vector<std::string> variables_of(const job_context& job) {
         set("HAUL_RUN_AT", in_utc(job.run_at())),
         set("HAUL_ENQUEUED_AT", in_utc(job.enqueued_at())),
         set("HAUL_INTERRUPTED_AT", job.interrupted_at() ? in_utc(*job.interrupted_at()) : ""),
+        set("HAUL_WORKFLOW_ID", job.workflow_id() ? std::to_string(*job.workflow_id()) : ""),
+        set("HAUL_CRON_NAME", job.cron_name()),
     };
 }
 

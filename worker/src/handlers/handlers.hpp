@@ -15,7 +15,8 @@ handler make_handler(const handler_spec& spec);
 handler make_builtin_handler(const std::string& name);
 /// A program with its arguments.
 handler make_exec_handler(std::vector<std::string> command);
-/// A function schema.name(jsonb) of the database, run and completed in one transaction.
+/// A function schema.name(jsonb), or else (jsonb, jsonb), of the database, run and completed in one
+/// transaction.
 handler make_sql_handler(const std::string& name);
 /// A shared object, see haul/plugin.hpp.
 handler make_plugin_handler(const std::string& path);

@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <vector>
 
 namespace haul::core {
 
@@ -23,39 +25,52 @@ public:
 
     outcome run(const job_context& job) {
         auto& transaction = job.transaction();
-        const auto rows =
-            compat::exec(transaction, "SELECT " + call(transaction) + "($1::jsonb)::text", job.args_text());
+        const auto function = look_up(transaction);
+        std::vector<compat::param> arguments{std::string{job.args_text()}};
+        if (function.takes_job)
+            arguments.emplace_back(job.to_json());
+        const auto rows = compat::exec_list(transaction, function.call, arguments);
         if (rows.size() != 1 || rows[0][0].is_null())
             return completed{};
         return completed::with_text(rows[0][0].as<std::string>()); // of a function that returns void: empty
     }
 
 private:
-    // The function's name as SQL.
-    std::string call(pqxx::transaction_base& transaction) {
+    struct found {
+        std::string call; ///< a query
+        bool takes_job = false;
+    };
+
+    found look_up(pqxx::transaction_base& transaction) {
         const std::lock_guard lock{mutex_};
-        if (!call_.empty())
-            return call_;
-        const auto rows =
-            compat::exec(transaction,
-                         "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
-                         " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
-                         " 'void'::pg_catalog.regtype) AND NOT p.proretset"
-                         " FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regprocedure("
-                         "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text))",
-                         schema_, function_);
+        if (found_)
+            return *found_;
+        const auto rows = compat::exec(
+            transaction,
+            "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
+            " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
+            " 'void'::pg_catalog.regtype) AND NOT p.proretset, p.pronargs = 2"
+            " FROM pg_catalog.pg_proc AS p WHERE p.oid IN (pg_catalog.to_regprocedure("
+            "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text)),"
+            " pg_catalog.to_regprocedure("
+            "pg_catalog.format('%I.%I(pg_catalog.jsonb, pg_catalog.jsonb)', $1::text, $2::text)))"
+            " ORDER BY p.pronargs LIMIT 1",
+            schema_, function_);
         if (rows.empty())
             throw error{"there is no function " + name_ + "(jsonb)"};
+        const bool takes_job = rows[0][2].as<bool>();
+        const std::string arguments = takes_job ? "(jsonb, jsonb)" : "(jsonb)";
         if (!rows[0][1].as<bool>())
-            throw error{"function " + name_ + "(jsonb) must return jsonb, json or void"};
-        return call_ = rows[0][0].as<std::string>();
+            throw error{"function " + name_ + arguments + " must return jsonb, json or void"};
+        const std::string values = takes_job ? "($1::jsonb, $2::jsonb)" : "($1::jsonb)";
+        return found_.emplace(found{"SELECT " + rows[0][0].as<std::string>() + values + "::text", takes_job});
     }
 
     std::string name_;
     std::string schema_;
     std::string function_;
     std::mutex mutex_;
-    std::string call_;
+    std::optional<found> found_;
 };
 
 } // namespace

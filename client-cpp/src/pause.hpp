@@ -1,5 +1,5 @@
-#ifndef HAUL_WORKER_PAUSE_HPP
-#define HAUL_WORKER_PAUSE_HPP
+#ifndef HAUL_PAUSE_HPP
+#define HAUL_PAUSE_HPP
 
 #include "event.hpp"
 

@@ -1,5 +1,5 @@
-#ifndef HAUL_WORKER_BINARY_HPP
-#define HAUL_WORKER_BINARY_HPP
+#ifndef HAUL_BINARY_HPP
+#define HAUL_BINARY_HPP
 
 #include <chrono>
 #include <cstddef>

@@ -1,5 +1,5 @@
-#ifndef HAUL_WORKER_SESSION_HPP
-#define HAUL_WORKER_SESSION_HPP
+#ifndef HAUL_SESSION_HPP
+#define HAUL_SESSION_HPP
 
 #include "binary.hpp"
 #include "event.hpp"

@@ -1,5 +1,5 @@
-#ifndef HAUL_WORKER_EVENT_HPP
-#define HAUL_WORKER_EVENT_HPP
+#ifndef HAUL_EVENT_HPP
+#define HAUL_EVENT_HPP
 
 #include <chrono>
 #include <optional>

@@ -1,5 +1,5 @@
-#ifndef HAUL_WORKER_SIGNALS_HPP
-#define HAUL_WORKER_SIGNALS_HPP
+#ifndef HAUL_SIGNALS_HPP
+#define HAUL_SIGNALS_HPP
 
 #include "event.hpp"
 
