@@ -294,7 +294,7 @@ haul_fold(PG_FUNCTION_ARGS)
 	Ledger *ledger = ledger_open(GetCurrentTimestamp());
 
 	/* The totals must be those of the moment: with an older snapshot, another pass will do it. */
-	if (IsolationUsesXactSnapshot() || !has_something_to_fold())
+	if (IsolationUsesXactSnapshot() || !has_something_to_fold() || journals_are_being_restored())
 		PG_RETURN_INT64(0);
 
 	journal_seal(folding.seals);

@@ -218,6 +218,50 @@ journal_reader_close(JournalReader *reader)
 
 /* ---- folding ---- */
 
+/* Rows are added at the end, in the order of their numbers: it is enough to look at the last page. */
+static bool
+ends_beyond(Oid table_oid, int64 entry, Snapshot snapshot)
+{
+	Relation table = table_open(table_oid, AccessShareLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(table);
+	TupleTableSlot *row = table_slot_create(table, NULL);
+	ItemPointerData from;
+	ItemPointerData to;
+	bool found = false;
+
+	ItemPointerSet(&from, blocks == 0 ? 0 : blocks - 1, 0);
+	ItemPointerSet(&to, InvalidBlockNumber, PG_UINT16_MAX);
+	if (blocks > 0)
+	{
+		TableScanDesc scan = table_beginscan_tidrange(table, snapshot, &from, &to);
+
+		while (!found && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, row))
+		{
+			slot_getallattrs(row);
+			found = DatumGetInt64(row->tts_values[JOURNAL_ENTRY]) > entry;
+		}
+		table_endscan(scan);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	table_close(table, AccessShareLock);
+	return found;
+}
+
+bool
+journals_are_being_restored(void)
+{
+	/* in this order: what it sees has drawn its number before us */
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64 entry = draw_entry();
+	bool found = false;
+
+	for (Journal journal = 0; journal < JOURNALS; journal++)
+		for (int side = 0; side < JOURNAL_SIDES; side++)
+			found = found || ends_beyond(table_of(journal, side), entry, snapshot);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* Whether nobody is writing to the table at this instant. Whoever locks it from now on draws a
  * later entry number than whoever had it locked before. */
 static bool

@@ -120,4 +120,13 @@ SELECT (SELECT count(*) FROM haul.jobs WHERE worker_id = :w) AS held \gset
 SELECT is(haul.unregister_worker(:w), :held::bigint, 'of a lease some of whose jobs vanished, the others are released');
 SELECT is_empty('SELECT FROM haul.leases', 'and it is settled');
 
+-- A dump that is being restored sets the sequence last: until then nothing is folded, or what is written next would count as folded.
+SELECT last_value + 1000 AS beyond FROM haul._entry_seq \gset
+INSERT INTO haul._ledger_0 (entry, day, queue, dispatches, completions)
+	VALUES (:beyond, (now() AT TIME ZONE 'UTC')::date, 'restored', 1, 1);
+SELECT is(haul.maintain() -> 'ledger_folded', '0', 'rows beyond the sequence are not folded, nor any others');
+SELECT setval('haul._entry_seq', :beyond) \g /dev/null
+SELECT cmp_ok((haul.maintain() ->> 'ledger_folded')::integer, '>=', 1, 'once it is set, they are');
+SELECT is(helper.counts('restored'), '{"dispatches": 1, "completions": 1}', 'exactly');
+
 \ir include/finish.psql
