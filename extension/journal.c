@@ -218,7 +218,8 @@ journal_reader_close(JournalReader *reader)
 
 /* ---- folding ---- */
 
-/* Rows are added at the end, in the order of their numbers: it is enough to look at the last page. */
+/* Rows are added at the end, in the order of their numbers: it is enough to look at the last page.
+ */
 static bool
 ends_beyond(Oid table_oid, int64 entry, Snapshot snapshot)
 {

@@ -60,8 +60,8 @@ extern void journal_reader_close(JournalReader *reader);
 
 /* ---- folding; all of it under the lock of maintenance ---- */
 
-/* Whether there are rows with numbers that the sequence has yet to give out: a dump is being restored, which
- * sets the sequence last, and until then no turn may end. */
+/* Whether there are rows with numbers that the sequence has yet to give out: a dump is being
+ * restored, which sets the sequence last, and until then no turn may end. */
 extern bool journals_are_being_restored(void);
 
 /* For each table, the entry number below which all its rows are there and nobody will add any; 0

@@ -120,7 +120,7 @@ struct WorkflowChange
 
 /*
  * Ends of members hold it shared, a retry of the workflow exclusively: it must not look at a member
- * that ends just then. Many workflows share one, so that a call takes few; only retries ever make
+ * that ends just then. Many workflows share one, so that a call takes few; only these ever make
  * somebody wait.
  */
 #define WORKFLOW_LOCKS 64

@@ -40,8 +40,8 @@ extern bool workflow_change_step(WorkflowChange *change);
 
 extern void workflow_change_close(WorkflowChange *change);
 
-/* Whether the job is a member of a workflow. One that was is not while a dump is being restored: its
- * end would be lost. */
+/* Whether the job is a member of a workflow. One that was is not while a dump is being restored:
+ * its end would be lost. */
 extern bool workflow_knows(int64 job);
 
 #define WORKFLOW_CANCELLED "its workflow was cancelled"
