@@ -17,7 +17,9 @@
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/cmdtag.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
@@ -306,11 +308,16 @@ static bool
 begin_session(dsm_handle handle)
 {
 	dsm_segment *segment = dsm_attach(handle);
+	PGPROC *runner;
 
 	if (segment == NULL)
 		return false; /* the runner is gone */
 	order = dsm_segment_address(segment);
 	order->pid = MyProcPid;
+	/* so that it can be cancelled from now on, the runner writes the number down */
+	runner = BackendPidGetProc(MyBgworkerEntry->bgw_notify_pid);
+	if (runner != NULL)
+		SetLatch(&runner->procLatch);
 	other_hook = emit_log_hook;
 	emit_log_hook = keep_last_words;
 

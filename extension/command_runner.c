@@ -211,7 +211,8 @@ adopt(void)
 		" CASE WHEN r.started_at < " SERVER_START
 		" THEN 'the server was stopped, or crashed, while it ran'"
 		" ELSE 'how it ended is not known: the process that waited for it was terminated' END"
-		" WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running'"
+		" WHERE r.id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
+		" AND l.command IS NOT NULL AND l.state = 'running' FOR NO KEY UPDATE SKIP LOCKED)"
 		" AND r.id <> ALL ($1) AND (r.started_at < " SERVER_START
 		" OR (r.started_at < pg_catalog.clock_timestamp() - interval '5 s'"
 		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a"
@@ -236,9 +237,10 @@ discard_missed(void)
 		"UPDATE haul.cron_runs"
 		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(),"
 		" message = 'missed: the server was stopped, or crashed, before it could run'"
-		" WHERE finished_at IS NULL AND command IS NOT NULL AND state = 'starting'"
-		" AND fired_at < " SERVER_START
-		" AND fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')",
+		" WHERE id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
+		" AND l.command IS NOT NULL AND l.state = 'starting' AND l.fired_at < " SERVER_START
+		" AND l.fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')"
+		" FOR NO KEY UPDATE SKIP LOCKED)",
 		0, NULL, NULL, NULL);
 	commit();
 	return true;
@@ -340,6 +342,36 @@ schedules_at_work(void)
 	return array_of(ids, count);
 }
 
+/* NULL when there is no room, of whatever kind: that one command must not be the end of all. */
+static dsm_segment *
+make_segment(Size size)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		if (segment != NULL)
+			dsm_pin_mapping(segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		segment = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return segment;
+}
+
 /* Marks the next command as running. *command is NULL when there is none. */
 static bool
 take(Command **command)
@@ -375,10 +407,9 @@ take(Command **command)
 		taken->run = DatumGetInt64(run);
 		taken->schedule = DatumGetInt64(result(0, 2));
 		taken->at_home = DatumGetBool(result(0, 6));
-		taken->segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		taken->segment = make_segment(size);
 		if (taken->segment != NULL)
 		{
-			dsm_pin_mapping(taken->segment);
 			taken->order = dsm_segment_address(taken->segment);
 			memset(taken->order, 0, offsetof(CommandOrder, text));
 			taken->order->encoding = GetDatabaseEncoding();
@@ -537,6 +568,8 @@ haul_command_runner_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
 											  BGWORKER_BYPASS_ALLOWCONN);
 	background_settings();
+	/* that a command runs is on disk before it does: a crash must not have it run again */
+	SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
 	on_shmem_exit(release_locks, (Datum) 0);
 	if (!begin("begin"))
 		proc_exit(0);

@@ -97,7 +97,22 @@ INSERT INTO haul.cron (name, schedule, kind, options, owner, next_run_at, last_r
 		"concurrency_limit": 2, "pin": "p", "pin_strict": true, "avoid": ["a"], "reply_to": "r", "keep": "1 d"}', 'nobody',
 		'2000-01-01', '2000-01-01');
 SELECT results_eq($$ SELECT owner, next_run_at > now(), last_run_at FROM haul.cron WHERE name = 'all' $$,
-	$$ VALUES ('postgres'::name, true, NULL::timestamptz) $$, 'owner, next and last tick are not the caller''s');
+	$$ VALUES ('nobody'::name, true, NULL::timestamptz) $$, 'a superuser may say whose it is; next and last tick are not the caller''s');
+CREATE ROLE haul_test_forger;
+SELECT haul.grant_admin('haul_test_forger');
+GRANT INSERT ON haul.cron TO haul_test_forger;
+SET LOCAL ROLE haul_test_forger;
+INSERT INTO haul.cron (name, schedule, command, owner) VALUES ('forged', '@daily', 'SELECT 1', 'postgres');
+RESET ROLE;
+SELECT is((SELECT owner FROM haul.cron WHERE name = 'forged'), 'haul_test_forger', 'nobody else can');
+DELETE FROM haul.cron WHERE name = 'forged';
+UPDATE haul.cron SET owner = current_user WHERE name = 'all';
+SET LOCAL ROLE haul_test_forger;
+UPDATE haul.cron SET priority = 5 WHERE name = 'all';
+RESET ROLE;
+SELECT is((SELECT owner FROM haul.cron WHERE name = 'all'), 'haul_test_forger', 'whoever changes what it enqueues becomes the owner, if he could not become the old one');
+UPDATE haul.cron SET owner = current_user, priority = 16383 WHERE name = 'all';
+SELECT throws_ok($$ INSERT INTO haul.cron (name, schedule, command) VALUES ('long', '@daily', repeat('x', 1048577)) $$, '23514', NULL, 'a command of more than 1 MB is refused');
 UPDATE haul.cron SET enabled = false WHERE name = 'all';
 SELECT is((SELECT next_run_at FROM haul.cron WHERE name = 'all'), NULL, 'one that is not enabled has no next tick');
 UPDATE haul.cron SET enabled = true, schedule = '@reboot' WHERE name = 'all';

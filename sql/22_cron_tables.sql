@@ -70,7 +70,7 @@ CREATE TABLE haul.cron_runs (
 -- What is not over yet, by the job and by the schedule.
 CREATE INDEX cron_runs_job ON haul.cron_runs (job_id) WHERE finished_at IS NULL AND job_id IS NOT NULL;
 CREATE INDEX cron_runs_open ON haul.cron_runs (cron_id, run_at) WHERE finished_at IS NULL;
-CREATE INDEX cron_runs_queued ON haul.cron_runs (cron_id) WHERE state = 'queued';
+CREATE INDEX cron_runs_queued ON haul.cron_runs (name) WHERE state = 'queued';
 CREATE INDEX cron_runs_commands ON haul.cron_runs (run_at, id) WHERE finished_at IS NULL AND command IS NOT NULL;
 CREATE INDEX cron_runs_fired ON haul.cron_runs (fired_at);
 

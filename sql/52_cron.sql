@@ -98,7 +98,7 @@ BEGIN
 		RAISE not_null_violation USING MESSAGE = format('haul.cron.%s must not be null', bad.col),
 			HINT = CASE bad.col WHEN 'name' THEN 'Give the schedule a name.' WHEN 'schedule' THEN 'Say when it runs.'
 						ELSE 'Leave the column out to get its default.' END,
-			SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+			DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 	END IF;
 
 	IF TG_OP = 'UPDATE' THEN
@@ -107,7 +107,7 @@ BEGIN
 			('planned_at', new.planned_at = old.planned_at)) AS v (col, ok) WHERE NOT v.ok LIMIT 1;
 		IF FOUND THEN
 			RAISE check_violation USING MESSAGE = format('haul.cron.%s cannot be changed', bad.col),
-				HINT = 'Leave the column as it is, or make another schedule.', SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+				HINT = 'Leave the column as it is, or make another schedule.', DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 		END IF;
 		-- A command runs as the owner: nobody may have one run as somebody else.
 		IF (old.command IS NOT NULL OR new.command IS NOT NULL OR new.owner <> old.owner)
@@ -116,11 +116,19 @@ BEGIN
 				MESSAGE = format('schedule "%s" belongs to role "%s"', old.name, old.owner),
 				HINT = 'A schedule with a command is changed by its owner, or by a superuser. Make one of your own.';
 		END IF;
+		-- Nor are jobs enqueued in the name of somebody who did not want them.
+		IF new.command IS NULL AND (new.kind, new.args, new.queue, new.priority, new.options) IS DISTINCT FROM
+				(old.kind, old.args, old.queue, old.priority, old.options) AND NOT haul._acts_for(old.owner) THEN
+			new.owner := current_user;
+		END IF;
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = new.owner) AND new.owner <> old.owner THEN
 			RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', new.owner);
 		END IF;
 	ELSIF NOT restoring THEN
-		new.owner := current_user;
+		-- one who could become that role may make schedules for it, as when he restores a dump
+		IF NOT haul._acts_for(new.owner) THEN
+			new.owner := current_user;
+		END IF;
 		new.created_at := now;
 		new.last_run_at := NULL;
 	END IF;
@@ -132,6 +140,8 @@ BEGIN
 		('database', 'must be null without a command', new.database IS NULL OR new.command IS NOT NULL,
 			'Jobs are enqueued in this database.'),
 		('command', 'must not be empty', new.command IS NULL OR new.command ~ '\S', 'Give it something to run.'),
+		('command', 'must not be longer than 1 MB', coalesce(octet_length(new.command), 0) <= 1048576,
+			'Put it into a procedure, and CALL that.'),
 		('args', 'must be a JSON object', jsonb_typeof(new.args) = 'object', 'Put the value into an object: {"value": …}.'),
 		('options', 'must be a JSON object', jsonb_typeof(new.options) = 'object',
 			'Its keys are options of haul.enqueue(): {"max_attempts": 3}.'),
@@ -145,12 +155,12 @@ BEGIN
 	IF FOUND THEN
 		RAISE check_violation USING MESSAGE = format('haul.cron.%s %s, not "%s"', bad.col, bad.problem,
 				coalesce(left(to_jsonb(new) ->> bad.col, 100), 'null')),
-			HINT = bad.hint, SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+			HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 	END IF;
 	SELECT key INTO bad FROM jsonb_object_keys(new.options) AS key WHERE key <> ALL (known) LIMIT 1;
 	IF FOUND THEN
 		RAISE check_violation USING MESSAGE = format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key, 100)),
-			HINT = 'Options are ' || array_to_string(known, ', ') || '.', SCHEMA = 'haul', TABLE = 'cron', COLUMN = 'options';
+			HINT = 'Options are ' || array_to_string(known, ', ') || '.', DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = 'options';
 	END IF;
 
 	-- What is restored was tried out when it was made, and its jobs may be half there.
@@ -159,7 +169,7 @@ BEGIN
 			   (old.kind, old.args, old.queue, old.priority, old.options)) THEN
 		SELECT * INTO bad FROM haul._try_cron_job(new);
 		IF bad.problem IS NOT NULL THEN
-			RAISE check_violation USING MESSAGE = bad.problem, HINT = bad.hint, SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+			RAISE check_violation USING MESSAGE = bad.problem, HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 		END IF;
 	END IF;
 
@@ -186,7 +196,7 @@ BEGIN
 	EXCEPTION WHEN invalid_parameter_value THEN
 		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
 		RAISE check_violation USING MESSAGE = format('haul.cron.%s: %s', col, message), HINT = hint,
-			SCHEMA = 'haul', TABLE = 'cron', COLUMN = col;
+			DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = col;
 	END;
 	RETURN new;
 END
@@ -352,7 +362,7 @@ BEGIN
 EXCEPTION
 	WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
 		RETURN 0; -- the next pass will
-	WHEN OTHERS THEN
+	WHEN invalid_parameter_value THEN
 		-- Nobody knows its next tick: a time zone that is gone, say. It is tried again later.
 		INSERT INTO haul.cron_runs (cron_id, name, run_at, state, finished_at, message)
 			VALUES (s.id, s.name, coalesce(s.next_run_at, boot), 'failed', clock_timestamp(), SQLERRM)
@@ -360,12 +370,16 @@ EXCEPTION
 		UPDATE haul.cron AS c SET next_run_at = at + interval '1 hour'
 			WHERE c.id IN (SELECT l.id FROM haul.cron AS l WHERE l.id = s.id FOR NO KEY UPDATE SKIP LOCKED);
 		RETURN 0;
+	WHEN OTHERS THEN
+		-- a full disk, somebody's trigger: it stays due
+		RAISE WARNING 'schedule "%" could not be fired: %', s.name, SQLERRM;
+		RETURN 0;
 END
 $$;
 
 -- Where the job of one tick waits for that of another to end (overlap: queue), and nothing else of the schedule is live any more,
 -- makes it ready: of one schedule or of all, not counting a job that is just ending.
-CREATE FUNCTION haul._release_queued(cron_id bigint, ending bigint) RETURNS void
+CREATE FUNCTION haul._release_queued(schedule text, ending bigint) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -373,10 +387,13 @@ DECLARE
 BEGIN
 	FOR run IN
 		SELECT r.id, r.job_id FROM haul.cron_runs AS r
-			WHERE r.state = 'queued' AND ($1 IS NULL OR r.cron_id = $1) AND NOT EXISTS (
+			WHERE r.state = 'queued' AND (schedule IS NULL OR r.name = schedule) AND NOT EXISTS (
 				SELECT FROM haul.jobs AS j WHERE j.cron_name = r.name AND j.id NOT IN (r.job_id, coalesce(ending, r.job_id))
 					AND NOT (j.state = 'waiting' AND j.run_at = 'infinity' AND j.id > r.job_id))
 	LOOP
+		-- who has it locked is about to remove it; if he does not, the next pass will see
+		PERFORM FROM haul.jobs AS j WHERE j.id = run.job_id FOR NO KEY UPDATE SKIP LOCKED;
+		CONTINUE WHEN NOT FOUND;
 		UPDATE haul.jobs AS j SET state = 'ready', run_at = clock_timestamp()
 			WHERE j.id = run.job_id AND j.state = 'waiting' AND j.run_at = 'infinity';
 		UPDATE haul.cron_runs AS r SET state = 'fired' WHERE r.id = run.id AND r.state = 'queued';
@@ -389,7 +406,9 @@ CREATE FUNCTION haul._is_being_restored() RETURNS boolean
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp -- which keeps its plan
 AS $$
 BEGIN
-	IF EXISTS (SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout')) THEN
+	IF EXISTS (SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'))
+			-- no schedule has come in for long: the ids are somebody's own doing
+			OR NOT EXISTS (SELECT FROM haul.cron WHERE planned_at > clock_timestamp() - interval '10 minutes') THEN
 		RETURN false;
 	END IF;
 	RETURN coalesce((SELECT max(id) FROM haul.jobs) > (SELECT last_value - (NOT is_called)::integer FROM haul.jobs_id_seq), false)
@@ -401,7 +420,7 @@ $$;
 -- before schedules change). At most once for each schedule and tick, whoever calls it, and however many at a time.
 CREATE FUNCTION haul._fire(at timestamptz DEFAULT clock_timestamp(), OUT fired integer, OUT next_at timestamptz)
 	LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+	SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms'
 AS $$
 DECLARE
 	due bigint;
@@ -413,7 +432,7 @@ BEGIN
 	END IF;
 	FOREACH due IN ARRAY ARRAY(
 		SELECT c.id FROM haul.cron AS c
-			WHERE c.next_run_at <= at
+			WHERE (c.next_run_at <= at AND c.enabled)
 				OR (c.next_run_at IS NULL AND c.enabled AND haul._is_for_boot(c.schedule, c.planned_at, c.last_run_at))
 			ORDER BY c.next_run_at, c.id)
 	LOOP
@@ -427,10 +446,16 @@ BEGIN
 		END;
 	END IF;
 	PERFORM haul._run_commands();
-	next_at := (SELECT min(c.next_run_at) FROM haul.cron AS c);
+	next_at := (SELECT min(c.next_run_at) FROM haul.cron AS c WHERE c.enabled);
 	-- what somebody else has locked
 	IF next_at <= at THEN
 		next_at := at + interval '1 second';
+	END IF;
+	-- commands that nothing could be started for
+	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting' AND r.command IS NOT NULL AND r.finished_at IS NULL)
+			AND NOT EXISTS (SELECT FROM haul.cron_runs AS r
+								WHERE r.state = 'running' AND r.command IS NOT NULL AND r.finished_at IS NULL) THEN
+		next_at := least(next_at, at + interval '5 seconds');
 	END IF;
 END
 $$;
@@ -443,14 +468,11 @@ CREATE FUNCTION haul._cron_job_ended(id bigint, cron_name text, state text, star
 	RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	schedule bigint;
 BEGIN
 	UPDATE haul.cron_runs AS r SET state = $3, started_at = $4, finished_at = $5, message = $6
-		WHERE r.job_id = $1 AND r.finished_at IS NULL
-		RETURNING r.cron_id INTO schedule;
-	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.cron_id = schedule AND r.state = 'queued') THEN
-		PERFORM haul._release_queued(schedule, $1);
+		WHERE r.job_id = $1 AND r.finished_at IS NULL;
+	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.name = $2 AND r.state = 'queued') THEN
+		PERFORM haul._release_queued($2, $1);
 	END IF;
 END
 $$;

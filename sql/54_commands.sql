@@ -65,6 +65,18 @@ $$;
 CREATE TRIGGER haul_check_cron_run BEFORE INSERT ON haul.cron_runs
 	FOR EACH ROW WHEN (new.command IS NOT NULL AND new.finished_at IS NULL) EXECUTE FUNCTION haul._check_cron_run();
 
+-- Whoever removed the row of a run that is not over would keep others waiting until he commits, and nobody would hear how it went.
+CREATE FUNCTION haul._keep_open_run() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE object_in_use USING MESSAGE = format('run %s is not over: it is %s', old.id, old.state),
+		HINT = 'Rows of runs that are over may be deleted.';
+END
+$$;
+CREATE TRIGGER haul_keep_open_run BEFORE DELETE ON haul.cron_runs
+	FOR EACH ROW WHEN (old.command IS NOT NULL AND old.finished_at IS NULL) EXECUTE FUNCTION haul._keep_open_run();
+
 -- What of a schedule has not begun does not run when that is removed.
 CREATE FUNCTION haul._cancel_commands() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -144,13 +156,14 @@ BEGIN
 		ELSIF FOUND THEN
 			PERFORM haul._check_command(before.owner, coalesce($4, before.database));
 			UPDATE haul.cron AS c
-				SET schedule = $2, command = $3, database = coalesce($4, c.database), enabled = coalesce($6, c.enabled)
+				SET schedule = $2, command = $3, enabled = coalesce($6, c.enabled),
+					database = CASE WHEN $4 IS NULL THEN c.database ELSE nullif($4, current_database()) END
 				WHERE c.id = before.id
 				RETURNING c.id INTO result;
 		ELSE
 			PERFORM haul._check_command(coalesce($5, current_user), $4);
 			INSERT INTO haul.cron (name, schedule, command, database, enabled, timezone, overlap)
-				VALUES ($1, $2, $3, $4, coalesce($6, true), $7, 'queue')
+				VALUES ($1, $2, $3, nullif($4, current_database()), coalesce($6, true), $7, 'queue')
 				ON CONFLICT (name) DO NOTHING
 				RETURNING id INTO result;
 			IF result IS NOT NULL AND $5 <> current_user THEN
@@ -271,7 +284,7 @@ BEGIN
 		PERFORM haul._check_command(coalesce($5, before.owner), coalesce($4, before.database));
 	END IF;
 	UPDATE haul.cron AS c
-		SET schedule = coalesce($2, c.schedule), command = coalesce($3, c.command), database = coalesce($4, c.database),
+		SET schedule = coalesce($2, c.schedule), command = coalesce($3, c.command), database = CASE WHEN $4 IS NULL THEN c.database ELSE nullif($4, current_database()) END,
 			owner = coalesce($5, c.owner), enabled = coalesce($6, c.enabled)
 		WHERE c.id = job_id;
 END

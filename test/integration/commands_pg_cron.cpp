@@ -231,13 +231,14 @@ TEST_F(commands_import, takes_over_all_of_it_once) {
                                "5|asleep|asleep|5|imported, not active|\n";
     EXPECT_EQ(import(), report);
     EXPECT_EQ(active(), 0);
-    const std::string seen = "SELECT schedule, timezone, command, database, owner, enabled, overlap, "
-                             "next_run_at > now() FROM haul.cron ORDER BY id";
-    const std::string expected = "0 3 * * *|GMT|VACUUM|postgres|postgres|t|queue|t|\n"
-                                 "*/5 * * * *|GMT|SELECT 1|postgres|postgres|t|queue|t|\n"
+    const std::string seen =
+        "SELECT schedule, timezone, command, database, owner, enabled, overlap, " // NULL: this database
+        "next_run_at > now() FROM haul.cron ORDER BY id";
+    const std::string expected = "0 3 * * *|GMT|VACUUM|NULL|postgres|t|queue|t|\n"
+                                 "*/5 * * * *|GMT|SELECT 1|NULL|postgres|t|queue|t|\n"
                                  "5 5 * * 7|GMT|SELECT 2|other|postgres|t|queue|t|\n"
-                                 "0 4 * * *|GMT|SELECT 3|postgres|alice|t|queue|t|\n"
-                                 "0 5 * * *|GMT|SELECT 4|postgres|bob|f|queue|NULL|\n";
+                                 "0 4 * * *|GMT|SELECT 3|NULL|alice|t|queue|t|\n"
+                                 "0 5 * * *|GMT|SELECT 4|NULL|bob|f|queue|NULL|\n";
     EXPECT_EQ(text_of(admin.exec(seen)), expected);
 
     EXPECT_EQ(import(), "1|nightly|nightly|1|was there already|\n"
