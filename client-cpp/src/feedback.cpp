@@ -9,13 +9,14 @@
 #include "signals.hpp"
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <poll.h>
 #include <pthread.h>
-#include <set>
 #include <thread>
+#include <vector>
 
 namespace haul {
 
@@ -31,12 +32,12 @@ constexpr int largest_batch = 100;
 /// The last words to a server that is silent may take so long.
 constexpr std::chrono::seconds last_words{1};
 
-// In the order of their ids; DELETE alone promises none.
-constexpr statement take{"",
-                         "WITH taken AS (DELETE FROM haul.my_replies WHERE reply_to = $1 AND id = ANY (ARRAY("
-                         "SELECT id FROM haul.my_replies WHERE reply_to = $1 ORDER BY id LIMIT $2))"
-                         " RETURNING id, job_id, claim, attempt, state, result, error, repeats, finished_at)"
-                         " SELECT * FROM taken ORDER BY id"};
+/// Times that are longer than anybody waits, and short enough for clocks not to overflow.
+constexpr std::chrono::hours longest_interval{24};
+constexpr std::chrono::hours longest_wait{24 * 365};
+
+constexpr statement select{"", "SELECT id, job_id, claim, attempt, state, result, error, repeats, finished_at"
+                               " FROM haul.my_replies WHERE reply_to = $1 ORDER BY id LIMIT $2"};
 constexpr statement drop{"", "DELETE FROM haul.my_replies WHERE reply_to = $1 AND id = ANY ($2)"};
 
 namespace column {
@@ -140,25 +141,94 @@ const std::string& checked_name(const std::string& name) {
     return name;
 }
 
+nlohmann::json parsed(const std::string& result) {
+    return result.empty() ? nlohmann::json{} : nlohmann::json::parse(result);
+}
+
+mailbox_options checked(mailbox_options options) {
+    if (options.polling_interval < std::chrono::milliseconds{1})
+        throw bad_job{"the polling interval of a mailbox must be at least 1 ms, not " +
+                          std::to_string(options.polling_interval.count()) + " ms",
+                      "22023"};
+    options.polling_interval =
+        std::min<std::chrono::milliseconds>(options.polling_interval, longest_interval);
+    return options;
+}
+
+/// Which job is being told of, so that others can wait until that is over. Thread-safe.
+class telling {
+    struct ender {
+        void operator()(telling* whole) const noexcept { whole->end(); }
+    };
+
+public:
+    using turn = std::unique_ptr<telling, ender>;
+
+    /// The job is being told of until the turn is over. None, for ever, once close() was called.
+    turn begin(std::int64_t job) {
+        const std::lock_guard lock{mutex_};
+        if (closed_)
+            return nullptr;
+        job_ = job;
+        teller_ = std::this_thread::get_id();
+        return turn{this};
+    }
+
+    /// Waits until the job is not being told of; the thread that tells does not wait for itself.
+    void await_end(std::int64_t job) {
+        std::unique_lock lock{mutex_};
+        const auto before = ended_;
+        if (job_ != job || teller_ == std::this_thread::get_id())
+            return;
+        over_.wait(lock, [&] { return ended_ != before; });
+    }
+
+    /// Nothing begins any more. Returns when nothing is being told of.
+    void close() {
+        std::unique_lock lock{mutex_};
+        closed_ = true;
+        over_.wait(lock, [&] { return !job_; });
+    }
+
+private:
+    void end() noexcept {
+        const std::lock_guard lock{mutex_};
+        job_.reset();
+        ++ended_;
+        over_.notify_all();
+    }
+
+    std::mutex mutex_;
+    std::condition_variable over_;
+    std::optional<std::int64_t> job_;
+    std::thread::id teller_;
+    std::uint64_t ended_ = 0;
+    bool closed_ = false;
+};
+
 } // namespace
 
 nlohmann::json reply::result() const {
-    return result_text.empty() ? nlohmann::json{} : nlohmann::json::parse(result_text);
+    return parsed(result_text);
+}
+
+nlohmann::json job_state::result() const {
+    return parsed(result_text);
 }
 
 class mailbox::impl {
 public:
     impl(std::string dsn, std::string name, mailbox_options options)
-        : dsn_{std::move(dsn)}, name_{checked_name(name)}, options_{std::move(options)} {
+        : dsn_{std::move(dsn)}, name_{checked_name(name)}, options_{checked(std::move(options))} {
         connect();
-        // Refused here and now, if it is.
-        session_->execute("BEGIN READ WRITE; DELETE FROM haul.my_replies WHERE false; COMMIT");
+        remove({}); // refused here and now, if it is
         const core::blocked_signals none{core::blocked_signals::all()};
         thread_ = std::thread{[this] { run(); }};
     }
 
     ~impl() {
         stop_.set();
+        telling_.close();
         if (!ended_.wait_until(std::chrono::steady_clock::now() + last_words))
             interrupt_.set();
         thread_.join();
@@ -168,6 +238,12 @@ public:
 
     const std::string& name() const noexcept { return name_; }
     expectations& expected() noexcept { return expected_; }
+
+    void forget(std::int64_t job) {
+        for (const auto& one : expected_.take(job))
+            one->give_up("the mailbox was told to forget the job");
+        telling_.await_end(job);
+    }
 
     awaited_job enqueue(const new_job& job, callbacks told) {
         const std::lock_guard lock{enqueueing_};
@@ -227,50 +303,74 @@ private:
         if (!session_)
             return;
         session_->read();
-        const auto called = session_->notifications();
-        if (now >= look_at_ || std::find(called.begin(), called.end(), name_) != called.end())
+        const bool announced = is_announced();
+        if (announced || now >= look_at_)
             look();
+    }
+
+    bool is_announced() {
+        const auto called = session_->notifications();
+        return std::find(called.begin(), called.end(), name_) != called.end();
     }
 
     void look() {
         look_at_ = std::chrono::steady_clock::now() + core::jittered(options_.polling_interval, 0.2, random_);
-        while (take_batch() == largest_batch && !stop_.is_set()) {
+        remove_told(); // what was told when the connection was lost
+        while (tell_batch() == largest_batch && !stop_.is_set()) {
         }
         // Announcements that came along with the rows of a statement show no more on the socket.
-        if (!stop_.is_set() && !session_->notifications().empty())
+        if (is_announced())
             look_at_ = std::chrono::steady_clock::now();
     }
 
-    int take_batch() {
-        // The defaults of a database may ask for more than is needed here, and fail for it.
-        session_->execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-        const auto rows = session_->query(take, core::parameters{}.add_text(name_).add_int32(largest_batch));
-        const int count = rows.rows();
-        for (int row = 0; row < count; ++row) {
-            if (stop_.is_set()) {
-                keep_the_rest();
-                return row;
-            }
-            const auto one = read_reply(rows, row);
-            // One that was told before the connection was lost, and with it the transaction.
-            if (told_.insert(one.id).second)
-                tell(one);
+    /// No transaction is open while callbacks run: they may be slow, and this process may die in silence.
+    /// Returns how many outcomes there were.
+    int tell_batch() {
+        const auto rows = read_batch();
+        for (int row = 0; row < rows.rows(); ++row) {
+            const auto turn = telling_.begin(core::read_int64(rows(row, column::job_id)));
+            if (!turn)
+                break; // the rest stays in the table
+            // Before, for it may have been told when something is thrown.
+            told_.push_back(core::read_int64(rows(row, column::id)));
+            tell(rows, row);
         }
-        session_->execute("COMMIT");
-        for (int row = 0; row < count; ++row)
-            told_.erase(core::read_int64(rows(row, column::id)));
-        if (count < largest_batch)
-            told_.clear(); // what else was told is gone from the table
-        return count;
+        remove_told();
+        return rows.rows();
     }
 
-    /// What was told is over, what was not stays in the table.
-    void keep_the_rest() {
-        session_->execute("ROLLBACK");
+    // The defaults of a database may ask for more than is needed here, and fail for it.
+    core::result read_batch() {
+        session_->execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY");
+        auto rows = session_->query(select, core::parameters{}.add_text(name_).add_int32(largest_batch));
+        session_->execute("COMMIT");
+        return rows;
+    }
+
+    void remove(const std::vector<std::int64_t>& replies) {
         core::array_builder ids{core::type::int8};
-        for (const auto id : told_)
+        for (const auto id : replies)
             ids.add_int64(id);
+        session_->execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
         session_->query(drop, core::parameters{}.add_text(name_).add_array(core::type::int8_array, ids));
+        session_->execute("COMMIT");
+    }
+
+    void remove_told() {
+        if (told_.empty())
+            return;
+        remove(told_);
+        told_.clear();
+    }
+
+    void tell(const core::result& rows, int row) {
+        try {
+            tell(read_reply(rows, row));
+        } catch (const std::exception& failure) { // of a server that is newer than this
+            report(failure, nullptr);
+            for (const auto& each : expected_.take(core::read_int64(rows(row, column::job_id))))
+                each->give_up(failure.what());
+        }
     }
 
     void tell(const reply& one) {
@@ -308,6 +408,7 @@ private:
     const std::string name_;
     const mailbox_options options_;
     expectations expected_;
+    telling telling_;
 
     std::mutex enqueueing_;
     std::optional<connection> enqueuer_;
@@ -319,8 +420,8 @@ private:
     std::optional<session> session_;
     core::reconnect_pause pause_;
     std::mt19937_64 random_{std::random_device{}()};
-    steady_time look_at_{};       // or connect, when there is no session
-    std::set<std::int64_t> told_; // of a batch that is not known to be committed
+    steady_time look_at_{};          // or connect, when there is no session
+    std::vector<std::int64_t> told_; // ids of replies that may still be in the table
     std::thread thread_;
 };
 
@@ -347,11 +448,12 @@ std::future<reply> mailbox::expect(std::int64_t job_id, callbacks told) {
 }
 
 void mailbox::forget(std::int64_t job_id) {
-    for (const auto& one : impl_->expected().take(job_id))
-        one->give_up("the mailbox was told to forget the job");
+    impl_->forget(job_id);
 }
 
 job_state wait_for(pqxx::connection& connection, std::int64_t job_id, std::chrono::milliseconds timeout) {
+    // The server refuses what is negative.
+    timeout = std::clamp<std::chrono::milliseconds>(timeout, std::chrono::milliseconds{-1}, longest_wait);
     return translated(connection, [&] {
         pqxx::nontransaction none{connection};
         const auto rows = compat::exec(none, "CALL haul.wait_for($1::bigint, $2::interval)", job_id,
