@@ -225,7 +225,36 @@ TEST_F(worker_outcomes, sql_handlers_run_and_complete_in_one_transaction) {
 
     const auto fourth = enqueue("k", "backoff", "'constant(3600)'");
     run(handler_spec{"k", handler_spec::type::sql, {"public.missing"}});
-    EXPECT_EQ(live(fourth, "last_error"), "there is no function public.missing(jsonb)");
+    EXPECT_EQ(live(fourth, "last_error"),
+              "there is no function public.missing(jsonb) or public.missing(jsonb, jsonb)");
+}
+
+TEST_F(worker_outcomes, sql_handlers_are_looked_up_again_when_they_have_changed) {
+    sql.exec("CREATE SCHEMA app; CREATE FUNCTION app.one(args jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT "
+             "to_jsonb(1)'");
+    worker w{options()};
+    w.add({"k", handler_spec::type::sql, {"app.one"}});
+    w.start();
+    const auto before = enqueue("k");
+    await_end(before);
+    sql.exec("DROP FUNCTION app.one(jsonb); CREATE FUNCTION app.one(args jsonb, job jsonb) RETURNS jsonb "
+             "LANGUAGE sql AS $$SELECT job -> 'id'$$");
+    const auto after = enqueue("k", "backoff", "'constant(0)'");
+    await_end(after);
+    EXPECT_EQ(ended(before, "result"), "1");
+    EXPECT_EQ(ended(after, "result"), std::to_string(after));
+    EXPECT_EQ(ended(after, "attempt"), "2");
+}
+
+TEST_F(worker_outcomes, sql_handlers_need_nothing_of_the_search_path) {
+    sql.exec("CREATE SCHEMA app; CREATE DOMAIN app.jsonb AS integer; CREATE DOMAIN app.text AS integer; "
+             "CREATE FUNCTION app.one(args pg_catalog.jsonb) RETURNS pg_catalog.jsonb LANGUAGE sql AS "
+             "'SELECT args'");
+    sql.exec("ALTER DATABASE " + sql.text("SELECT current_database()") +
+             " SET search_path = app, pg_catalog");
+    const auto id = enqueue("k", "args, max_attempts", R"('{"n": 1}', 1)");
+    run(handler_spec{"k", handler_spec::type::sql, {"app.one"}});
+    EXPECT_EQ(ended(id, "coalesce(last_error, result::text)"), R"({"n": 1})");
 }
 
 TEST_F(worker_outcomes, args_of_1_mb_reach_the_handler) {

@@ -1,5 +1,6 @@
 #include "event.hpp"
 #include "handlers/handlers.hpp"
+#include "support/process.hpp"
 #include "support/temporary_directory.hpp"
 #include "support/wait.hpp"
 
@@ -8,6 +9,7 @@
 #include <csignal>
 #include <fstream>
 #include <future>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace {
@@ -233,6 +235,30 @@ TEST(worker_plugin, what_is_no_plugin_is_refused) {
     EXPECT_THROW(haul::core::make_plugin_handler("/nonexistent.so"), haul::error);
     EXPECT_THROW(haul::core::make_plugin_handler("libc.so.6"), haul::error)
         << "not looked for in the library path";
+}
+
+TEST(worker_plugin, of_another_version_is_refused) {
+    const haul::test::temporary_directory directory;
+    const auto source = directory.write(
+        "later.cpp", "#include <haul/plugin.hpp>\n"
+                     "static haul::outcome nothing(const haul::job_context&) { return haul::completed{}; }\n"
+                     "extern \"C\" const haul::plugin_entry haul_plugin;\n"
+                     "const haul::plugin_entry haul_plugin{haul::plugin_interface + DISTANCE, nothing};\n");
+    const auto object = [&](const std::string& distance) {
+        const auto file = (directory.path() / ("later" + distance + ".so")).string();
+        haul::test::run({"g++", "-std=c++17", "-shared", "-fPIC", "-DDISTANCE=" + distance, "-I",
+                         HAUL_SOURCE_DIR "/worker/include", source, "-o", file});
+        return file;
+    };
+    EXPECT_TRUE(haul::core::make_plugin_handler(object("0")));
+    for (const auto* distance : {"1", "-1"}) {
+        try {
+            haul::core::make_plugin_handler(object(distance));
+            ADD_FAILURE() << "it was loaded";
+        } catch (const haul::error& refused) {
+            EXPECT_THAT(refused.what(), testing::HasSubstr("was built for another version of haul"));
+        }
+    }
 }
 
 TEST(worker_sql, wants_a_schema_and_a_name) {

@@ -135,7 +135,8 @@ ending executor::complete_within_transaction(const job& what, const completed& h
     try {
         const auto result = how.result.empty() ? std::nullopt : std::optional{how.result};
         db_.execute("SELECT haul.complete($1, ARRAY[$2::bigint], ARRAY[$3::integer],"
-                    " CASE WHEN $4::jsonb IS NOT NULL THEN ARRAY[$4::jsonb] END, strict => true)",
+                    " CASE WHEN $4::pg_catalog.jsonb IS NOT NULL THEN ARRAY[$4::pg_catalog.jsonb] END, "
+                    "strict => true)",
                     {std::to_string(what.worker_id()), std::to_string(what.id()),
                      std::to_string(what.claim()), result});
         db_.commit();

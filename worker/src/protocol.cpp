@@ -42,11 +42,12 @@ void begin_checkout_wait(session& db, std::int64_t worker, int max_jobs, std::ch
 result checked_out(session& db, const result& answer) {
     static constexpr statement call{
         "haul_checked_out",
-        "SELECT * FROM jsonb_to_recordset($1) AS jobs(id bigint, claim integer, queue text, kind text, args "
-        "jsonb,"
-        " priority smallint, attempt integer, max_attempts integer, run_at timestamptz,"
-        " enqueued_at timestamptz, timeout interval, on_timeout text, interrupted_at timestamptz,"
-        " last_error text, workflow_id bigint, cron_name text, confirm_start boolean)"};
+        "SELECT * FROM pg_catalog.jsonb_to_recordset($1) AS jobs(id bigint, claim integer,"
+        " queue pg_catalog.text, kind pg_catalog.text, args pg_catalog.jsonb,"
+        " priority smallint, attempt integer, max_attempts integer, run_at pg_catalog.timestamptz,"
+        " enqueued_at pg_catalog.timestamptz, timeout interval, on_timeout pg_catalog.text,"
+        " interrupted_at pg_catalog.timestamptz,"
+        " last_error pg_catalog.text, workflow_id bigint, cron_name pg_catalog.text, confirm_start boolean)"};
     return db.query(call, parameters{}.add_jsonb(read_jsonb(answer(0, 0))));
 }
 

@@ -19,7 +19,8 @@ enum class log_level { trace, debug, info, warning, error };
 /// What a handler knows about the job it runs, and what it can ask of the worker. Valid while the handler
 /// runs. An interface, so that a plugin needs nothing of the worker to link with, and a test can run a
 /// handler on its own. One thread at a time may use it, except for cancelled() and wait_for(), which any
-/// thread may call.
+/// thread may call. A plugin calls its virtual functions by their places: whoever adds, removes or moves one
+/// raises plugin_interface.
 class job_context {
 public:
     job_context(const job_context&) = delete;

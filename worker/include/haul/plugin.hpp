@@ -28,7 +28,7 @@ struct plugin_entry {
 };
 
 /// Counts incompatible changes of job_context, outcome and plugin_entry.
-inline constexpr int plugin_interface = 1;
+inline constexpr int plugin_interface = 2;
 
 namespace detail {
 

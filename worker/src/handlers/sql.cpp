@@ -12,7 +12,8 @@ namespace haul::core {
 
 namespace {
 
-/// A function of the database, looked up when it is first called.
+/// A function of the database, looked up when it is first called, and again when it is not there any more.
+/// Types are named with their schema: the search_path is the database's.
 class database_function {
 public:
     explicit database_function(const std::string& name) : name_{name} {
@@ -29,7 +30,7 @@ public:
         std::vector<compat::param> arguments{std::string{job.args_text()}};
         if (function.takes_job)
             arguments.emplace_back(job.to_json());
-        const auto rows = compat::exec_list(transaction, function.call, arguments);
+        const auto rows = call(transaction, function.call, arguments);
         if (rows.size() != 1 || rows[0][0].is_null())
             return completed{};
         return completed::with_text(rows[0][0].as<std::string>()); // of a function that returns void: empty
@@ -41,29 +42,43 @@ private:
         bool takes_job = false;
     };
 
+    pqxx::result call(pqxx::transaction_base& transaction, const std::string& query,
+                      const std::vector<compat::param>& arguments) {
+        try {
+            return compat::exec_list(transaction, query, arguments);
+        } catch (const pqxx::undefined_function&) { // the next attempt finds what it has become
+            const std::lock_guard lock{mutex_};
+            found_.reset();
+            throw;
+        }
+    }
+
     found look_up(pqxx::transaction_base& transaction) {
         const std::lock_guard lock{mutex_};
         if (found_)
             return *found_;
         const auto rows = compat::exec(
             transaction,
-            "SELECT pg_catalog.format('%I.%I', $1::text, $2::text), p.prorettype IN"
-            " ('jsonb'::pg_catalog.regtype, 'json'::pg_catalog.regtype,"
-            " 'void'::pg_catalog.regtype) AND NOT p.proretset, p.pronargs = 2"
+            "SELECT pg_catalog.format('%I.%I', $1::pg_catalog.text, $2::pg_catalog.text), p.prorettype IN"
+            " ('pg_catalog.jsonb'::pg_catalog.regtype, 'pg_catalog.json'::pg_catalog.regtype,"
+            " 'pg_catalog.void'::pg_catalog.regtype) AND NOT p.proretset, p.pronargs = 2"
             " FROM pg_catalog.pg_proc AS p WHERE p.oid IN (pg_catalog.to_regprocedure("
-            "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::text, $2::text)),"
+            "pg_catalog.format('%I.%I(pg_catalog.jsonb)', $1::pg_catalog.text, $2::pg_catalog.text)),"
             " pg_catalog.to_regprocedure("
-            "pg_catalog.format('%I.%I(pg_catalog.jsonb, pg_catalog.jsonb)', $1::text, $2::text)))"
+            "pg_catalog.format('%I.%I(pg_catalog.jsonb, pg_catalog.jsonb)', $1::pg_catalog.text, "
+            "$2::pg_catalog.text)))"
             " ORDER BY p.pronargs LIMIT 1",
             schema_, function_);
         if (rows.empty())
-            throw error{"there is no function " + name_ + "(jsonb)"};
+            throw error{"there is no function " + name_ + "(jsonb) or " + name_ + "(jsonb, jsonb)"};
         const bool takes_job = rows[0][2].as<bool>();
         const std::string arguments = takes_job ? "(jsonb, jsonb)" : "(jsonb)";
         if (!rows[0][1].as<bool>())
             throw error{"function " + name_ + arguments + " must return jsonb, json or void"};
-        const std::string values = takes_job ? "($1::jsonb, $2::jsonb)" : "($1::jsonb)";
-        return found_.emplace(found{"SELECT " + rows[0][0].as<std::string>() + values + "::text", takes_job});
+        const std::string values =
+            takes_job ? "($1::pg_catalog.jsonb, $2::pg_catalog.jsonb)" : "($1::pg_catalog.jsonb)";
+        return found_.emplace(
+            found{"SELECT " + rows[0][0].as<std::string>() + values + "::pg_catalog.text", takes_job});
     }
 
     std::string name_;
