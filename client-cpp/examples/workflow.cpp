@@ -16,7 +16,7 @@ haul::workflow nightly() {
     haul::workflow flow{"nightly"};
     flow.add("sales", {"extract", json{{"table", "sales"}}});
     flow.add("stock", {"extract", json{{"table", "stock"}}});
-    flow.add("load", {"load"}, haul::after{"sales"}, haul::after{"stock"});
+    flow.add("load", {"load"}, "sales", "stock");
     flow.add("clean up", {"clean_up"}, haul::after{"load", haul::if_failed::run});
     return flow;
 }
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     try {
         haul::connection db{dsn};
         pqxx::work tx{*db};
-        std::cout << "nightly is workflow " << haul::enqueue(tx, nightly()) << '\n';
+        std::cout << "nightly is workflow " << haul::enqueue(tx, nightly()).id << '\n';
 
         haul::job_options tomorrow;
         tomorrow.wait = std::chrono::hours{24}; // by the server's clock

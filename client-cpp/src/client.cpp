@@ -37,7 +37,7 @@ void client::enqueue_many(std::vector<new_job> jobs) {
     });
 }
 
-std::int64_t client::enqueue(workflow flow) {
+enqueued_workflow client::enqueue(workflow flow) {
     flow.into_namespace(options_.name_space);
     auto& connection = live_connection();
     return translated(connection, [&] {

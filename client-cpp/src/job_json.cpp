@@ -13,8 +13,22 @@ namespace {
 /// Arguments stand in the text as they are, so that numbers keep all their digits: they must be one value,
 /// and no more.
 const std::string& checked_json(const std::string& text) {
-    if (!nlohmann::json::accept(text))
-        throw bad_job{"job arguments are no JSON text", "22P02"};
+    using nlohmann::json;
+    // Of what is nested in the arguments nothing is kept.
+    const json::parser_callback_t outermost = [](int depth, json::parse_event_t, json&) {
+        return depth == 0;
+    };
+    try {
+        // The server would take null for no arguments.
+        if (json::parse(text, outermost).is_null())
+            throw bad_job{"job arguments must be a JSON object, not null", "23514", "",
+                          "Leave them out, or write {}."};
+    } catch (const json::out_of_range& e) {
+        throw bad_job{std::string{"job arguments hold a number that is too large for a double: "} + e.what(),
+                      "22003"};
+    } catch (const json::exception& e) {
+        throw bad_job{std::string{"job arguments are no JSON text: "} + e.what(), "22P02"};
+    }
     return text;
 }
 

@@ -65,17 +65,25 @@ std::string workflow::jobs() const {
     return '[' + array + ']';
 }
 
-std::int64_t enqueue(pqxx::transaction_base& tx, const workflow& flow) {
+enqueued_workflow enqueue(pqxx::transaction_base& tx, const workflow& flow) {
     const auto jobs = flow.jobs();
     const bool any_waits = std::any_of(flow.members_.begin(), flow.members_.end(),
                                        [](const auto& member) { return waits(member.job); });
     const auto name = flow.name().empty() ? std::nullopt : std::optional{flow.name()};
     return translated(tx.conn(), [&] {
-        return compat::exec(tx,
-                            "SELECT haul.workflow(jsonb_build_object('name', $2::text, 'jobs', " +
-                                (any_waits ? with_times : "$1::jsonb") + "))",
-                            jobs, name)[0][0]
-            .as<std::int64_t>();
+        // What haul.workflow() calls; it returns the ids of the jobs, too.
+        const auto rows = compat::exec(
+            tx,
+            "SELECT w.workflow_id, j.id FROM haul._workflow(" + (any_waits ? with_times : "$1::jsonb") +
+                ", $2::text) AS w, unnest(w.job_ids) WITH ORDINALITY AS j(id, n) ORDER BY j.n",
+            jobs, name);
+        enqueued_workflow made;
+        for (const auto& member : flow.members_) {
+            const auto row = rows[static_cast<pqxx::result::size_type>(made.jobs.size())];
+            made.id = row[0].as<std::int64_t>();
+            made.jobs.emplace(member.name, row[1].as<std::int64_t>());
+        }
+        return made;
     });
 }
 

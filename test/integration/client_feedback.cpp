@@ -187,6 +187,23 @@ TEST_F(client_feedback, a_job_is_expected_before_its_transaction_commits) {
     EXPECT_THAT(told.lines(), ElementsAre("success {}"));
 }
 
+TEST_F(client_feedback, jobs_of_a_workflow_can_be_expected) {
+    mailbox mail{dsn, "box", patient()};
+    workflow flow;
+    flow.add("first", {"echo", R"({"n": 1})", answered()});
+    flow.add("second", {"fail", {}, answered()}, "first");
+    connection db{dsn};
+    pqxx::work tx{*db};
+    const auto made = haul::enqueue(tx, flow);
+    auto first = mail.expect(made.jobs.at("first"));
+    auto second = mail.expect(made.jobs.at("second"));
+    tx.commit();
+    sql.exec("UPDATE haul.jobs SET max_attempts = 1");
+    work();
+    EXPECT_EQ(get(first).result().at("n"), 1);
+    EXPECT_EQ(get(second).error, "no luck");
+}
+
 TEST_F(client_feedback, a_job_can_be_forgotten) {
     mailbox mail{dsn, "box", patient()};
     auto end = mail.expect(4711);

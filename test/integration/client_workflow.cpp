@@ -17,11 +17,11 @@ protected:
 
     client_workflow() : dsn{server->create_database("workflow_" + std::to_string(++databases))} {}
 
-    std::int64_t enqueue(const workflow& flow) {
+    enqueued_workflow enqueue(const workflow& flow) {
         pqxx::work tx{*db};
-        const auto id = haul::enqueue(tx, flow);
+        const auto made = haul::enqueue(tx, flow);
         tx.commit();
-        return id;
+        return made;
     }
 
     template <typename Function>
@@ -64,14 +64,18 @@ TEST_F(client_workflow, appears_with_the_transaction_or_not_at_all) {
     EXPECT_EQ(sql.number("SELECT (SELECT count(*) FROM haul.workflows) + (SELECT count(*) FROM haul.jobs)"),
               0);
 
-    const auto id = enqueue(flow);
-    EXPECT_EQ(steps(id), (rows{{"a", "ready", std::nullopt},
-                               {"b", "waiting", "a"},
-                               {"c", "waiting", "a"},
-                               {"d", "waiting", "b c"}}));
+    const auto made = enqueue(flow);
+    EXPECT_EQ(steps(made.id), (rows{{"a", "ready", std::nullopt},
+                                    {"b", "waiting", "a"},
+                                    {"c", "waiting", "a"},
+                                    {"d", "waiting", "b c"}}));
     EXPECT_EQ(
         sql.exec("SELECT name, if_failed FROM haul.workflow_jobs WHERE cardinality(next) > 0 ORDER BY name"),
         (rows{{"a", "{cancel,run}"}, {"b", "{wait}"}, {"c", "{cancel}"}}));
+    std::map<std::string, std::int64_t> jobs;
+    for (const auto& job : sql.exec("SELECT name, job_id FROM haul.workflow_jobs"))
+        jobs.emplace(*job[0], std::stoll(*job[1]));
+    EXPECT_EQ(made.jobs, jobs);
     EXPECT_EQ(sql.text("SELECT name FROM haul.workflow_status"), "diamond");
     EXPECT_EQ(sql.text("SELECT args FROM haul.jobs WHERE state = 'ready'"), "{\"n\": 1}");
 }
@@ -138,6 +142,35 @@ TEST_F(client_workflow, is_refused_whole) {
               0);
 }
 
+TEST_F(client_workflow, returns_the_ids_of_its_jobs_by_their_names) {
+    job_options later;
+    later.wait = 1h;
+    // Added the other way round than they run.
+    const auto made = enqueue(workflow{}
+                                  .add("last", {"third"}, "middle")
+                                  .add("middle", {"second"}, "first")
+                                  .add("first", {"first", {}, later}));
+    EXPECT_EQ(made.jobs.size(), 3u);
+    const auto kind = [&](const char* name) {
+        return sql.text("SELECT kind FROM haul.jobs WHERE id = $1", {std::to_string(made.jobs.at(name))});
+    };
+    EXPECT_EQ(kind("first"), "first");
+    EXPECT_EQ(kind("middle"), "second");
+    EXPECT_EQ(kind("last"), "third");
+}
+
+TEST_F(client_workflow, may_be_enqueued_by_a_producer) {
+    sql.exec("CREATE ROLE ann LOGIN; SELECT haul.grant_producer('ann')");
+    {
+        connection hers{dsn + " user=ann"};
+        pqxx::work tx{*hers};
+        const auto made = haul::enqueue(tx, workflow{}.add("a", {"k"}));
+        tx.commit();
+        EXPECT_EQ(steps(made.id).size(), 1u);
+    }
+    sql.exec("DELETE FROM haul.jobs; DROP OWNED BY ann; DROP ROLE ann");
+}
+
 TEST_F(client_workflow, chain_returns_the_jobs_in_their_order) {
     job_options later;
     later.wait = 1h;
@@ -162,8 +195,8 @@ TEST_F(client_workflow, of_a_client_is_a_transaction_of_its_own_in_its_namespace
     client_options options;
     options.name_space = "billing";
     client c{dsn, options};
-    const auto id = c.enqueue(workflow{}.add("a", {"k"}).add("b", {"k"}, after{"a"}));
-    EXPECT_EQ(steps(id).size(), 2u);
+    const auto made = c.enqueue(workflow{}.add("a", {"k"}).add("b", {"k"}, after{"a"}));
+    EXPECT_EQ(steps(made.id).size(), 2u);
     EXPECT_EQ(c.chain({{"k"}, {"k"}}).size(), 2u);
     EXPECT_EQ(sql.text("SELECT string_agg(DISTINCT queue, ' ') FROM haul.jobs"), "billing.default");
     EXPECT_EQ(refusal([&] { c.enqueue(workflow{}.add("a", {"k"}, after{"a"})); }), "22023");

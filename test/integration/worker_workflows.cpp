@@ -87,7 +87,7 @@ TEST_F(worker_workflows, results_reach_the_jobs_that_come_after) {
     flow.add("within", {"load within"}, after{"left"}, after{"load"});
     flow.add("program", {"exec"}, after{"left"});
     flow.add("sql", {"merge"}, after{"load"});
-    const auto id = enqueuer.enqueue(flow);
+    const auto id = enqueuer.enqueue(flow).id;
     const auto alone = enqueuer.enqueue("alone");
     await_state(id, "completed");
     await_end(alone);
@@ -149,7 +149,7 @@ TEST_F(worker_workflows, what_becomes_of_those_behind_a_failure_stands_on_each_e
     flow.add("waits", {"noop"}, after{"bad", if_failed::wait}, after{"runs"});
     flow.add("behind cancelled", {"noop"}, after{"cancelled"}, after{"runs"});
     flow.add("behind that", {"noop"}, after{"behind cancelled", if_failed::run});
-    const auto id = enqueuer.enqueue(flow);
+    const auto id = enqueuer.enqueue(flow).id;
     await_state(id, "stuck");
     EXPECT_EQ(steps(id), (rows{{"bad", "failed"},
                                {"behind cancelled", "cancelled"},

@@ -29,14 +29,18 @@ TEST(client_workflow, says_of_each_job_what_it_comes_after) {
     flow.add("b", {"k"}, after{"a"});
     flow.add("c", {"k"}, after{"a", if_failed::run}, after{"b", if_failed::wait});
     flow.add("d", {"k"}, {{"c"}});
+    flow.add("e", {"k"}, "c", std::string{"d"}, after{"a", if_failed::run});
     EXPECT_EQ(flow.name(), "nightly");
-    EXPECT_EQ(flow.size(), 4u);
+    EXPECT_EQ(flow.size(), 5u);
     EXPECT_EQ(json::parse(flow.jobs()), json::parse(R"([
         {"name": "a", "kind": "k", "args": {}},
         {"name": "b", "kind": "k", "args": {}, "after": [{"name": "a", "if_failed": "cancel"}]},
         {"name": "c", "kind": "k", "args": {}, "after": [{"name": "a", "if_failed": "run"},
                                                          {"name": "b", "if_failed": "wait"}]},
-        {"name": "d", "kind": "k", "args": {}, "after": [{"name": "c", "if_failed": "cancel"}]}])"));
+        {"name": "d", "kind": "k", "args": {}, "after": [{"name": "c", "if_failed": "cancel"}]},
+        {"name": "e", "kind": "k", "args": {}, "after": [{"name": "c", "if_failed": "cancel"},
+                                                         {"name": "d", "if_failed": "cancel"},
+                                                         {"name": "a", "if_failed": "run"}]}])"));
     EXPECT_EQ(workflow{}.jobs(), "[]");
 }
 
@@ -88,6 +92,10 @@ TEST(client_workflow, takes_nothing_but_one_value_for_arguments) {
          {"", "{", "{}, \"every\": \"1 s\"", "{}}, {\"kind\": \"other\"", "{} {}", "{'a': 1}", "nothing"})
         EXPECT_EQ(refusal({}, args), "22P02") << args;
     EXPECT_EQ(refusal({}, std::string{"{}\0", 3}), "22021");
+    for (const char* args : {"null", " null\n"})
+        EXPECT_EQ(refusal({}, args), "23514") << args;
+    EXPECT_EQ(refusal({}, "{\"n\": 1e400}"), "22003");
+    EXPECT_EQ(refusal({}, "{\"n\": [null, {}]}"), "none");
 }
 
 TEST(client_workflow, refuses_what_the_server_would_not_see) {

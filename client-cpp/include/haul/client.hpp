@@ -36,7 +36,7 @@ public:
     void enqueue_many(std::vector<new_job> jobs);
 
     /// See haul::enqueue() in workflow.hpp.
-    std::int64_t enqueue(workflow flow);
+    enqueued_workflow enqueue(workflow flow);
 
     /// See haul::chain().
     std::vector<std::int64_t> chain(std::vector<new_job> jobs, const std::string& name = {},

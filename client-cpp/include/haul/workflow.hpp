@@ -4,6 +4,7 @@
 #include "haul/job.hpp"
 
 #include <cstdint>
+#include <map>
 #include <pqxx/pqxx>
 #include <string>
 #include <type_traits>
@@ -20,17 +21,30 @@ enum class if_failed {
     run,    ///< it starts as if that had succeeded
 };
 
-/// The name of a job that another comes after.
+/// The name of a job that another comes after, and what becomes of the other when it fails.
 struct after {
+    after(std::string name, haul::if_failed policy = haul::if_failed::cancel)
+        : name{std::move(name)}, if_failed{policy} {}
+    after(const char* name, haul::if_failed policy = haul::if_failed::cancel)
+        : after{std::string{name}, policy} {}
+
     std::string name;
-    haul::if_failed if_failed = haul::if_failed::cancel;
+    haul::if_failed if_failed;
+};
+
+/// A workflow that was enqueued.
+struct enqueued_workflow {
+    std::int64_t id = 0; ///< see haul.my_workflows
+    std::map<std::string, std::int64_t>
+        jobs; ///< ids, by the jobs' names; haul.retry_workflow() gives new ones
 };
 
 /// A description of jobs that wait for each other:
 ///
 ///     haul::workflow flow{"nightly"};
 ///     flow.add("extract", {"extract"});
-///     flow.add("load", {"load", R"({"table": "sales"})"}, haul::after{"extract"});
+///     flow.add("load", {"load", R"({"table": "sales"})"}, "extract");
+///     flow.add("clean up", {"clean_up"}, haul::after{"load", haul::if_failed::run});
 ///     haul::enqueue(tx, flow);
 ///
 /// A job starts when all that it comes after have ended, and not before its run_at, or the time that its
@@ -45,9 +59,9 @@ public:
     workflow& add(std::string name, new_job job, std::vector<after> comes_after);
 
     template <typename... After>
-    std::enable_if_t<std::conjunction_v<std::is_same<After, after>...>, workflow&>
+    std::enable_if_t<std::conjunction_v<std::is_convertible<After, after>...>, workflow&>
     add(std::string name, new_job job, After... comes_after) {
-        return add(std::move(name), std::move(job), std::vector<after>{std::move(comes_after)...});
+        return add(std::move(name), std::move(job), std::vector<after>{after{std::move(comes_after)}...});
     }
 
     const std::string& name() const noexcept { return name_; } ///< empty: none
@@ -58,11 +72,11 @@ public:
 
     /// The jobs as haul.workflow() takes them, a JSON array, but for the key "wait", an interval. Throws
     /// bad_job for what the server cannot see any more: run_at together with wait, on_duplicate =
-    /// return_existing, arguments that are no JSON text or hold a number too large for a double.
+    /// return_existing, arguments that are null or no JSON text, or hold a number too large for a double.
     std::string jobs() const;
 
 private:
-    friend std::int64_t enqueue(pqxx::transaction_base& tx, const workflow& flow);
+    friend enqueued_workflow enqueue(pqxx::transaction_base& tx, const workflow& flow);
 
     struct member {
         std::string name;
@@ -73,11 +87,11 @@ private:
     std::vector<member> members_;
 };
 
-/// Enqueues the jobs of a workflow in the caller's transaction: all of them or none. Returns the workflow's
-/// id (haul.my_workflows). Throws haul::error; bad_job (22023) for options that a workflow cannot have
-/// (every), names that are unknown or given twice, and cycles. The transaction can then only be rolled back.
-/// As thread-safe as the transaction: not at all.
-std::int64_t enqueue(pqxx::transaction_base& tx, const workflow& flow);
+/// Enqueues the jobs of a workflow in the caller's transaction: all of them or none. Returns its id and
+/// theirs, which a mailbox can expect. Throws haul::error; bad_job (22023) for options that a workflow cannot
+/// have (every), names that are unknown or given twice, and cycles. The transaction can then only be rolled
+/// back. As thread-safe as the transaction: not at all.
+enqueued_workflow enqueue(pqxx::transaction_base& tx, const workflow& flow);
 
 /// Enqueues jobs each of which starts when the one before it has succeeded; `policy` says what becomes of
 /// those behind one that has not. Their names in the workflow are their numbers, from 1. Returns their ids,
