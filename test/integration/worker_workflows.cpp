@@ -132,6 +132,51 @@ TEST_F(worker_workflows, a_connection_lost_while_results_are_read_is_not_the_job
     EXPECT_EQ(runs, 2);
 }
 
+TEST_F(worker_workflows, results_are_read_although_the_connection_that_was_kept_is_lost) {
+    auto how = options();
+    how.max_threads = 1;
+    worker w{how};
+    w.on("first", [](const job_context&) { return completed{json(1)}; });
+    w.on("second", [&](const job_context& job) {
+        json read = job.results();
+        session{dsn}.exec("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE "
+                          "application_name LIKE 'haul worker % job' AND datname = current_database()");
+        return completed{read};
+    });
+    w.on("third", [&](const job_context& job) { return completed{job.results()}; });
+    w.start();
+    const auto ids = enqueuer.chain({{"first"}, {"second"}, {"third"}});
+    await_end(ids[2]);
+    EXPECT_EQ(ended(ids[2], "state || attempt || claim || result"), "completed11{\"2\": {\"1\": 1}}");
+}
+
+TEST_F(worker_workflows, a_connection_lost_while_results_are_read_outside_of_a_transaction_costs_no_attempt) {
+    std::atomic<int> runs{0};
+    std::atomic<bool> locked{false};
+    worker w{options()};
+    w.on("first", [](const job_context&) { return completed{json(1)}; });
+    w.on("second", [&](const job_context& job) {
+        ++runs;
+        wait_until([&] { return locked.load(); }, "the results are locked");
+        return completed{job.results()};
+    });
+    w.start();
+    const auto ids = enqueuer.chain({{"first"}, {"second"}});
+    wait_until([&] { return runs == 1; }, "the second job runs");
+    const std::string reader = "FROM pg_stat_activity WHERE application_name LIKE 'haul worker % job' AND "
+                               "datname = current_database() AND wait_event_type = 'Lock'";
+    session lock{dsn};
+    lock.exec("BEGIN");
+    lock.exec("LOCK TABLE haul.workflow_jobs IN ACCESS EXCLUSIVE MODE");
+    locked = true;
+    await("EXISTS (SELECT " + reader + ")");
+    sql.exec("SELECT pg_terminate_backend(pid, 10000) " + reader);
+    lock.exec("ROLLBACK");
+    await_end(ids[1]);
+    EXPECT_EQ(ended(ids[1], "state || attempt || result"), "completed1{\"1\": 1}");
+    EXPECT_EQ(runs, 2);
+}
+
 TEST_F(worker_workflows, what_becomes_of_those_behind_a_failure_stands_on_each_edge) {
     worker w{options()};
     w.add({"noop", handler_spec::type::builtin, {"noop"}});

@@ -21,7 +21,7 @@ enum class end_state { completed, failed, discarded, cancelled };
 
 /// How a job ended, or a run of a periodic one.
 struct reply {
-    std::int64_t id = 0; ///< each is told once in a process; see mailbox
+    std::int64_t id = 0; ///< an open mailbox tells each once
     std::int64_t job_id = 0;
     int claim = 0;   ///< which execution of the job it was; 0: it ended without one
     int attempt = 0; ///< number of the last attempt; 0: there was none
