@@ -8,10 +8,10 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
-#include "compat.h"
-#include "launcher.h"
-#include "settings.h"
-#include "shmem.h"
+#include "base/compat.h"
+#include "base/settings.h"
+#include "base/shmem.h"
+#include "processes/launcher.h"
 
 HAUL_MODULE_MAGIC;
 

@@ -1,5 +1,5 @@
 /*
- * floor.pml: the floors of the lanes (extension/lane.h).
+ * floor.pml: the floors of the lanes (extension/shared/lane.h).
  *
  * One lane, whose keys are the numbers of its jobs, and workers of two filters, A and B. What the C code does
  * under a lock, and what the server does at once, is one step here; everything else may interleave.

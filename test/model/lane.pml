@@ -1,5 +1,5 @@
 /*
- * lane.pml: what extension/lane.c does. A part of floor.pml.
+ * lane.pml: what extension/shared/lane.c does. A part of floor.pml.
  */
 
 byte generation; /* last one given to any lane */

@@ -1,5 +1,5 @@
 /*
- * waiter.pml: what extension/waiter.c does. A part of wakeup.pml.
+ * waiter.pml: what extension/shared/waiter.c does. A part of wakeup.pml.
  */
 
 #define BUSY 0

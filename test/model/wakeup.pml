@@ -1,5 +1,5 @@
 /*
- * wakeup.pml: the sessions that wait for work (extension/waiter.h).
+ * wakeup.pml: the sessions that wait for work (extension/shared/waiter.h).
  *
  * Jobs of two kinds, each in a lane of its own, and sessions that take some of the kinds and have room for a few jobs.
  * Who has taken a job keeps it for ever. So all is over some time, and then nobody may sleep who could take a job.

@@ -1,6 +1,6 @@
-// extension/backoff.c, which needs no server.
+// extension/base/backoff.c, which needs no server.
 extern "C" {
-#include "backoff.h"
+#include "base/backoff.h"
 }
 
 #include <cmath>

@@ -1,6 +1,6 @@
-// extension/cron_expr.c, which needs no server.
+// extension/cron/cron_expr.c, which needs no server.
 extern "C" {
-#include "cron_expr.h"
+#include "cron/cron_expr.h"
 }
 
 #include <ctime>

@@ -1,0 +1,123 @@
+/*
+ * background.c: what background workers have in common.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/background.h"
+
+static bool extension_gone = false;
+static bool in_the_way = false;
+
+void
+background_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+void
+background_settings(void)
+{
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+void
+background_check(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
+background_begin_anyhow(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* DROP EXTENSION locks the extension before its tables: so must we, or the two could wait for each
+ * other. */
+static bool
+try_lock(Oid extension)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	return LockAcquire(&tag, AccessShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+background_begin(void)
+{
+	Oid extension;
+
+	background_begin_anyhow();
+	extension = get_extension_oid("pg_haul", true);
+	extension_gone = !OidIsValid(extension);
+	in_the_way = !extension_gone && !try_lock(extension);
+	if (extension_gone || in_the_way)
+	{
+		background_commit();
+		return false;
+	}
+	return true;
+}
+
+bool
+background_database_is_claimed(void)
+{
+	LOCKTAG tag;
+	bool free;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	background_begin_anyhow();
+	free = LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	background_commit();
+	return !free;
+}
+
+bool
+background_extension_gone(void)
+{
+	return extension_gone;
+}
+
+bool
+background_is_in_the_way(void)
+{
+	return in_the_way;
+}
+
+void
+background_commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}

@@ -1,0 +1,89 @@
+/*
+ * session_wait.c: how a procedure waits on the server between two transactions.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/session_wait.h"
+
+void
+session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
+								 const char *instead)
+{
+	CallContext *context = castNode(CallContext, fcinfo->context);
+
+	if (context == NULL || context->atomic)
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("%s() cannot run inside a transaction block", procedure),
+						errhint("It waits between transactions. Call it in autocommit mode, or %s.",
+								instead)));
+}
+
+TimestampTz
+session_wait_end(const Interval *wait, const char *argument)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(wait)));
+
+	if (end < now)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be negative: %s", argument,
+					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
+	return end;
+}
+
+static void
+client_is_gone(void)
+{
+	ClientConnectionLost = true;
+	InterruptPending = true;
+}
+
+void
+session_wait(long milliseconds, uint32 event)
+{
+	WaitEvent occurred;
+
+	if (FeBeWaitSet == NULL)
+	{
+		/* a background worker, which has no client */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+						 event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		return;
+	}
+	if (WaitEventSetCanReportClosed())
+		ModifyWaitEvent(FeBeWaitSet, FeBeWaitSetSocketPos, WL_SOCKET_CLOSED, NULL);
+	else
+		milliseconds = Min(milliseconds, 1000); /* whatever else the set waits for */
+	if (WaitEventSetWait(FeBeWaitSet, milliseconds, &occurred, 1, event) == 0)
+		return;
+	if (occurred.events & WL_POSTMASTER_DEATH)
+		proc_exit(1);
+	if (occurred.events & WL_SOCKET_CLOSED)
+		client_is_gone();
+	if (occurred.events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+session_check_client(void)
+{
+	if (FeBeWaitSet != NULL && WaitEventSetCanReportClosed() && !pq_check_connection())
+		client_is_gone();
+	CHECK_FOR_INTERRUPTS();
+}

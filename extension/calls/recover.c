@@ -1,0 +1,188 @@
+/*
+ * recover.c: jobs taken back from workers that are gone, or that lost track of them.
+ *
+ * What a worker holds is in its leases, so the work is proportional to that and
+ * not to the backlog.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "storage/lock.h"
+
+#include "base/compat.h"
+#include "base/arguments.h"
+#include "base/catalog.h"
+#include "calls/recover.h"
+#include "job/transition.h"
+#include "journal/lease.h"
+#include "rows/job.h"
+#include "rows/worker.h"
+#include "shared/effects.h"
+#include "shared/waiter.h"
+
+/* Jobs released by the trigger since unregister_worker() last looked. */
+static int64 released_by_trigger = 0;
+
+/* Whether the job is running at the worker. */
+static bool
+is_held(TupleTableSlot *job, int64 worker)
+{
+	return job_says(job, JOB_STATE, "running") && !job_is_null(job, JOB_WORKER_ID) &&
+		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
+}
+
+int64
+recover_jobs_of(int64 worker)
+{
+	Call *call = call_open("releasing a worker's jobs");
+	Lease *leases;
+	int nleases = lease_list(worker, &leases);
+	int64 released = 0;
+
+	for (int i = 0; i < nleases; i++)
+	{
+		bool all = true;
+		int settled = leases[i].done;
+
+		for (int j = 0; j < leases[i].njobs; j++)
+		{
+			TupleTableSlot *job;
+
+			call_next_job(call);
+			job = job_store_find(call->store, leases[i].jobs[j]);
+			if (job == NULL || !is_held(job, worker))
+				continue;
+			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
+			 * lease without a worker. */
+			if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
+			{
+				all = false;
+				continue;
+			}
+			if (DatumGetInt64(job_value(job, JOB_LEASE_ID)) == leases[i].id)
+				settled++;
+			transition_interrupt(call, job, true);
+			released++;
+		}
+		/* The worker holds none of them any more, whatever was counted. */
+		if (all && settled < leases[i].njobs)
+			ledger_settle(call->ledger, leases[i].id, leases[i].njobs - settled);
+	}
+	call_close(call);
+	return released;
+}
+
+PG_FUNCTION_INFO_V1(haul_release_orphans);
+
+/* Releases what is held by workers that have no row any more; returns how many jobs. */
+Datum
+haul_release_orphans(PG_FUNCTION_ARGS)
+{
+	int64 *workers;
+	int nworkers = lease_workers(&workers);
+	int64 released = 0;
+
+	for (int i = 0; i < nworkers; i++)
+		if (worker_find(workers[i]) == NULL)
+			released += recover_jobs_of(workers[i]);
+	PG_RETURN_INT64(released);
+}
+
+PG_FUNCTION_INFO_V1(haul_release_worker);
+
+/* AFTER DELETE FOR EACH ROW on haul.workers. */
+Datum
+haul_release_worker(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	int64 worker;
+	bool isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != haul_catalog()->workers)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("haul._release_worker() is the trigger of DELETE on haul.workers")));
+	worker = DatumGetInt64(
+		heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull));
+
+	/* The row is deleted: whoever comes for the shared lock after us finds no worker. */
+	worker_lock(worker, AccessExclusiveLock, true);
+	released_by_trigger += recover_jobs_of(worker);
+	effects_worker_gone(worker);
+	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(haul_unregister_worker);
+
+Datum
+haul_unregister_worker(PG_FUNCTION_ARGS)
+{
+	Oid type = INT8OID;
+	Datum worker = PG_GETARG_DATUM(0);
+
+	released_by_trigger = 0;
+	if (haul_run_as_owner("DELETE FROM haul.workers WHERE id = $1", 1, &type, &worker, NULL) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(released_by_trigger);
+}
+
+/* The job, locked, if the worker holds it and it is none of those that it knows; NULL if not. */
+static TupleTableSlot *
+lock_unknown(Call *call, int64 worker, int64 id, const NamedJob *known, int nknown)
+{
+	TupleTableSlot *job;
+
+	/* waits for whoever has it locked: nobody else would take it back while the worker lives */
+	do
+	{
+		NamedJob key = {.id = id};
+
+		job = job_store_find(call->store, id);
+		if (job == NULL || !is_held(job, worker))
+			return NULL;
+		key.claim = job_claim(job);
+		if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
+			return NULL;
+	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+	return job;
+}
+
+PG_FUNCTION_INFO_V1(haul_reconcile);
+
+Datum
+haul_reconcile(PG_FUNCTION_ARGS)
+{
+	int64 worker = PG_GETARG_INT64(0);
+	NamedJob *known;
+	int nknown = arguments_jobs(fcinfo, &known);
+	Worker *row;
+	Call *call;
+	Lease *leases;
+	int nleases;
+	int64 released = 0;
+
+	/* A checkout that the worker gave up, but the server did not, ends first. */
+	worker_lock(worker, AccessExclusiveLock, true);
+	row = worker_find(worker);
+	if (row != NULL)
+		waiter_bind(row);
+	call = call_open("haul.reconcile()");
+	nleases = lease_list(worker, &leases);
+	for (int i = 0; i < nleases; i++)
+		for (int j = 0; j < leases[i].njobs; j++)
+		{
+			Requeue requeue = {.counter = COUNT_RELEASES};
+			TupleTableSlot *job;
+
+			call_next_job(call);
+			job = lock_unknown(call, worker, leases[i].jobs[j], known, nknown);
+			if (job == NULL)
+				continue;
+			(void) transition_requeue(call, job, &requeue);
+			released++;
+		}
+	call_close(call);
+	PG_RETURN_INT64(released);
+}

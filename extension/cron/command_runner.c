@@ -1,0 +1,658 @@
+/*
+ * command_runner.c: the background worker that has the commands of schedules run.
+ *
+ * One in a database at a time, for as long as there is something to run: it
+ * starts a process for each command (command.c), waits for its end and writes down
+ * how it went. It needs neither shared memory nor the launcher, only a free slot
+ * among max_worker_processes, so that it works without preloading, too.
+ *
+ * A command is run at most once: that it runs is committed before its process begins.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/background.h"
+#include "base/catalog.h"
+#include "base/settings.h"
+#include "cron/command.h"
+#include "cron/command_runner.h"
+
+#define LOOK_INTERVAL USECS_PER_SEC /* at what no signal tells */
+#define LONGEST_PAUSE (10 * USECS_PER_SEC)
+
+/* When the server started; of a standby: when it was promoted. */
+#define SERVER_START                                                                               \
+	"(SELECT max(backend_start) FROM pg_catalog.pg_stat_activity"                                  \
+	" WHERE backend_type IN ('checkpointer', 'logical replication launcher'))"
+
+/* A command whose process runs, or is about to. */
+typedef struct Command
+{
+	int64 run;
+	int64 schedule;
+	bool at_home; /* in this database */
+	bool pid_is_known;
+	BackgroundWorkerHandle *handle;
+	dsm_segment *segment;
+	CommandOrder *order;
+} Command;
+
+static Oid runs;			 /* haul.cron_runs */
+static List *commands = NIL; /* of Command *, in TopMemoryContext */
+static int64 adopted = 0; /* commands that run and are not ours: of a runner that was terminated */
+static TimestampTz start_at;  /* not before then, since no process was to be had */
+static TimestampTz delay = 0; /* after the next refusal */
+
+static uint64
+query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	if (SPI_execute_with_args(text, nargs, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\": %s", text, SPI_result_code_string(SPI_result));
+	return SPI_processed;
+}
+
+/* A column of a row of the result; NULL as 0. */
+static Datum
+result(uint64 row, int column)
+{
+	bool isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+}
+
+static Datum
+array_of(Datum *ids, int count)
+{
+	return PointerGetDatum(
+		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* A transaction with SPI in it. False: the extension is gone, or somebody is about to drop it. */
+static bool
+begin(const char *activity)
+{
+	if (!background_begin())
+		return false;
+	if (OidIsValid(runs) && haul_catalog()->cron_runs != runs)
+	{
+		/* dropped and created again: these are not the runs that we know */
+		background_commit();
+		proc_exit(0);
+	}
+	pgstat_report_activity(STATE_RUNNING, activity);
+	SPI_connect();
+	return true;
+}
+
+static void
+commit(void)
+{
+	SPI_finish();
+	background_commit();
+}
+
+/* ---- the one runner of a database ---- */
+
+static void
+runner_lock_tag(LOCKTAG *tag)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, runs, 0, 1);
+}
+
+static bool
+try_lock(void)
+{
+	LOCKTAG tag;
+
+	runner_lock_tag(&tag);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+unlock(void)
+{
+	LOCKTAG tag;
+
+	runner_lock_tag(&tag);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* Locks of sessions outlive their transactions, but must not outlive the process. */
+static void
+release_locks(int code, Datum arg)
+{
+	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
+}
+
+/* Process id of the one that has the lock; 0: none. With SPI. */
+static int
+find_runner(void)
+{
+	Oid types[] = {OIDOID, OIDOID};
+	Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(runs)};
+
+	if (query("SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'object' AND database = $1"
+			  " AND classid = $2 AND objid = 0 AND objsubid = 1 AND granted",
+			  2, types, values, NULL) == 0)
+		return 0;
+	return DatumGetInt32(result(0, 1));
+}
+
+static void
+wake(int pid)
+{
+	PGPROC *process = BackendPidGetProc(pid);
+
+	if (process != NULL)
+		SetLatch(&process->procLatch);
+}
+
+/* It does not know yet what was committed just now. */
+static void
+wake_other(void)
+{
+	if (!begin("wake"))
+		return;
+	wake(find_runner());
+	commit();
+}
+
+/* ---- what was left behind ---- */
+
+static Datum
+our_runs(void)
+{
+	Datum *ids = palloc((list_length(commands) + 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, commands)
+		ids[count++] = Int64GetDatum(((Command *) lfirst(cell))->run);
+	return array_of(ids, count);
+}
+
+/*
+ * Of commands that run, but not in a process that we wait for, nobody will ever tell how they went.
+ * A process that was started last by the runner before may not be known yet.
+ */
+static bool
+adopt(void)
+{
+	Oid type = INT8ARRAYOID;
+	Datum ours;
+
+	if (!begin("adopt"))
+		return false;
+	ours = our_runs();
+	(void) query(
+		"UPDATE haul.cron_runs AS r"
+		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(), message ="
+		" CASE WHEN r.started_at < " SERVER_START
+		" THEN 'the server was stopped, or crashed, while it ran'"
+		" ELSE 'how it ended is not known: the process that waited for it was terminated' END"
+		" WHERE r.id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
+		" AND l.command IS NOT NULL AND l.state = 'running' FOR NO KEY UPDATE SKIP LOCKED)"
+		" AND r.id <> ALL ($1) AND (r.started_at < " SERVER_START
+		" OR (r.started_at < pg_catalog.clock_timestamp() - interval '5 s'"
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a"
+		" WHERE a.pid = r.pid AND a.backend_type = 'pg_haul command')))",
+		1, &type, &ours, NULL);
+	(void) query("SELECT pg_catalog.count(*) FROM haul.cron_runs AS r"
+				 " WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running'"
+				 " AND r.id <> ALL ($1)",
+				 1, &type, &ours, NULL);
+	adopted = DatumGetInt64(result(0, 1));
+	commit();
+	return true;
+}
+
+/* A server that was down for long does not run everything late that should have run before. */
+static bool
+discard_missed(void)
+{
+	if (!begin("discard missed"))
+		return false;
+	(void) query(
+		"UPDATE haul.cron_runs"
+		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(),"
+		" message = 'missed: the server was stopped, or crashed, before it could run'"
+		" WHERE id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
+		" AND l.command IS NOT NULL AND l.state = 'starting' AND l.fired_at < " SERVER_START
+		" AND l.fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')"
+		" FOR NO KEY UPDATE SKIP LOCKED)",
+		0, NULL, NULL, NULL);
+	commit();
+	return true;
+}
+
+/* ---- commands that end ---- */
+
+static bool
+record_end(const Command *command)
+{
+	Oid types[] = {INT8OID, TEXTOID, INT4OID, TEXTOID};
+	const CommandOrder *order = command->order;
+	bool succeeded = order->outcome == COMMAND_SUCCEEDED;
+	const char *message = order->outcome == COMMAND_OPEN
+							  ? "its process ended before the command did"
+							  : order->message;
+	Datum values[4];
+
+	if (!begin("record the end of a command"))
+		return false;
+	values[0] = Int64GetDatum(command->run);
+	values[1] = CStringGetTextDatum(succeeded ? "succeeded" : "failed");
+	values[2] = Int32GetDatum(order->pid);
+	values[3] = CStringGetTextDatum(message);
+	(void) query("UPDATE haul.cron_runs"
+				 " SET state = $2, finished_at = pg_catalog.clock_timestamp(),"
+				 " pid = nullif($3, 0), message = $4"
+				 " WHERE id = $1 AND state = 'running'",
+				 4, types, values, NULL);
+	commit();
+	return true;
+}
+
+static bool
+record_pid(Command *command)
+{
+	Oid types[] = {INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(command->run), Int32GetDatum(command->order->pid)};
+
+	if (!begin("record the process of a command"))
+		return false;
+	(void) query("UPDATE haul.cron_runs SET pid = $2 WHERE id = $1 AND state = 'running'", 2, types,
+				 values, NULL);
+	commit();
+	command->pid_is_known = true;
+	return true;
+}
+
+static void
+forget(Command *command)
+{
+	if (command->handle != NULL)
+		pfree(command->handle);
+	if (command->segment != NULL)
+		dsm_detach(command->segment);
+	commands = list_delete_ptr(commands, command);
+	pfree(command);
+}
+
+/* Takes notice of processes that have begun or ended. */
+static bool
+watch(void)
+{
+	List *all = list_copy(commands);
+	bool good = true;
+	ListCell *cell;
+
+	foreach (cell, all)
+	{
+		Command *command = lfirst(cell);
+		pid_t pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(command->handle, &pid);
+
+		if (status == BGWH_STOPPED)
+		{
+			if (!(good = record_end(command)))
+				break;
+			forget(command);
+		}
+		else if (!command->pid_is_known && command->order->pid != 0 &&
+				 !(good = record_pid(command)))
+			break;
+	}
+	list_free(all);
+	return good;
+}
+
+/* ---- commands that begin ---- */
+
+static Datum
+schedules_at_work(void)
+{
+	Datum *ids = palloc((list_length(commands) + 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach (cell, commands)
+		ids[count++] = Int64GetDatum(((Command *) lfirst(cell))->schedule);
+	return array_of(ids, count);
+}
+
+/* NULL when there is no room, of whatever kind: that one command must not be the end of all. */
+static dsm_segment *
+make_segment(Size size)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		if (segment != NULL)
+			dsm_pin_mapping(segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		segment = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return segment;
+}
+
+/* Marks the next command as running. *command is NULL when there is none. */
+static bool
+take(Command **command)
+{
+	static const char *const next =
+		"SELECT r.id, r.cron_id, r.command, coalesce(r.database, pg_catalog.current_database()),"
+		" coalesce(r.username, ''),"
+		" coalesce(r.database, pg_catalog.current_database()) = pg_catalog.current_database()"
+		" FROM haul.cron_runs AS r"
+		" WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'starting'"
+		" AND (EXISTS (SELECT FROM haul.cron AS c WHERE c.id = r.cron_id AND c.overlap = 'allow')"
+		" OR (r.cron_id <> ALL ($1) AND NOT EXISTS (SELECT FROM haul.cron_runs AS o"
+		" WHERE o.cron_id = r.cron_id AND o.finished_at IS NULL AND o.command IS NOT NULL"
+		" AND o.state = 'running')))"
+		" ORDER BY r.run_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED";
+	Oid type = INT8ARRAYOID;
+	Oid run_type = INT8OID;
+	Datum value;
+
+	*command = NULL;
+	if (!begin("take a command"))
+		return false;
+	value = schedules_at_work();
+	if (query(next, 1, &type, &value, NULL) == 1)
+	{
+		Datum run = result(0, 1);
+		const char *body = TextDatumGetCString(result(0, 3));
+		Name name = DatumGetName(result(0, 4));
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+		Size size = offsetof(CommandOrder, text) + strlen(body) + 1;
+		Command *taken = palloc0(sizeof(Command));
+
+		taken->run = DatumGetInt64(run);
+		taken->schedule = DatumGetInt64(result(0, 2));
+		taken->at_home = DatumGetBool(result(0, 6));
+		taken->segment = make_segment(size);
+		if (taken->segment != NULL)
+		{
+			taken->order = dsm_segment_address(taken->segment);
+			memset(taken->order, 0, offsetof(CommandOrder, text));
+			taken->order->encoding = GetDatabaseEncoding();
+			taken->order->database = *name;
+			taken->order->username = *DatumGetName(result(0, 5));
+			strcpy(taken->order->text, body);
+		}
+		commands = lappend(commands, taken);
+		MemoryContextSwitchTo(caller);
+		(void) query(
+			"UPDATE haul.cron_runs"
+			" SET state = 'running', started_at = pg_catalog.clock_timestamp(), message = NULL"
+			" WHERE id = $1",
+			1, &run_type, &run, NULL);
+		*command = taken;
+	}
+	commit();
+	return true;
+}
+
+static bool
+start_process(Command *command)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_notify_pid = MyProcPid,
+	};
+	MemoryContext caller;
+	bool started;
+
+	if (command->segment == NULL)
+		return false;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(command->segment));
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "haul_command_main");
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul command of run " INT64_FORMAT,
+			 command->run);
+	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul command");
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	started = RegisterDynamicBackgroundWorker(&worker, &command->handle);
+	MemoryContextSwitchTo(caller);
+	return started;
+}
+
+/* The operator looks for the reason where he misses the outcome. */
+static bool
+put_back(Command *command)
+{
+	Oid type = INT8OID;
+	Datum run = Int64GetDatum(command->run);
+
+	if (!begin("put a command back"))
+		return false;
+	(void) query("UPDATE haul.cron_runs SET state = 'starting', started_at = NULL, message ="
+				 " 'waits for a free process: consider increasing max_worker_processes'"
+				 " WHERE id = $1 AND state = 'running'",
+				 1, &type, &run, NULL);
+	commit();
+	forget(command);
+	delay = delay == 0 ? LOOK_INTERVAL : Min(2 * delay, LONGEST_PAUSE);
+	start_at = GetCurrentTimestamp() + delay;
+	return true;
+}
+
+/* As many as may run. */
+static bool
+start_commands(void)
+{
+	while (list_length(commands) + adopted < haul_max_commands && GetCurrentTimestamp() >= start_at)
+	{
+		Command *command;
+
+		if (!take(&command))
+			return false;
+		if (command == NULL)
+			break;
+		if (!start_process(command))
+			return put_back(command);
+		delay = 0;
+	}
+	return true;
+}
+
+/* ---- beginning and end ---- */
+
+static bool
+is_anything_left(void)
+{
+	bool left;
+
+	if (!begin("look for commands"))
+		return false;
+	left = query("SELECT FROM haul.cron_runs"
+				 " WHERE finished_at IS NULL AND command IS NOT NULL"
+				 " AND state IN ('starting', 'running') LIMIT 1",
+				 0, NULL, NULL, NULL) > 0;
+	commit();
+	return left;
+}
+
+static bool
+is_one_at_home(void)
+{
+	ListCell *cell;
+
+	foreach (cell, commands)
+		if (((Command *) lfirst(cell))->at_home)
+			return true;
+	return false;
+}
+
+/*
+ * Whoever makes a run commits it before he finds that he lacks the lock. So what is
+ * there when the lock has been given back is all that nobody else looks after.
+ */
+static bool
+end(void)
+{
+	unlock();
+	return !is_anything_left() || !try_lock();
+}
+
+static void
+work_until_done(void)
+{
+	for (;;)
+	{
+		static uint32 event = 0;
+		bool good;
+
+		ResetLatch(MyLatch);
+		background_check();
+		good = watch() && adopt() && start_commands();
+		if (background_extension_gone() || (!good && commands == NIL))
+			return;
+		/* commands that run in the database are in the way themselves */
+		if (!is_one_at_home() && background_database_is_claimed())
+			return;
+		if (good && commands == NIL && adopted == 0 && !is_anything_left())
+		{
+			if (end())
+				return;
+			continue;
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_INTERVAL / 1000, haul_wait_event(&event, "HaulCommands"));
+	}
+}
+
+void
+haul_command_runner_main(Datum arg)
+{
+	background_signals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid,
+											  BGWORKER_BYPASS_ALLOWCONN);
+	background_settings();
+	/* that a command runs is on disk before it does: a crash must not have it run again */
+	SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
+	on_shmem_exit(release_locks, (Datum) 0);
+	if (!begin("begin"))
+		proc_exit(0);
+	runs = haul_catalog()->cron_runs;
+	commit();
+	if (!try_lock())
+		wake_other();
+	else if (discard_missed())
+		work_until_done();
+	proc_exit(0);
+}
+
+/* ---- for those who fire schedules ---- */
+
+static bool
+start_runner(void)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId),
+	};
+
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "haul_command_runner_main");
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul commands of database %u",
+			 MyDatabaseId);
+	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul commands");
+	/* without a handle it allocates nothing, so that it may be called when a transaction has ended
+	 */
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+static bool start_at_commit = false;
+
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (start_at_commit)
+				(void) start_runner();
+			start_at_commit = false;
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			start_at_commit = false;
+			break;
+		default:
+			break;
+	}
+}
+
+PG_FUNCTION_INFO_V1(haul_wake_command_runner);
+
+Datum
+haul_wake_command_runner(PG_FUNCTION_ARGS)
+{
+	wake(PG_GETARG_INT32(0));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(haul_start_command_runner);
+
+Datum
+haul_start_command_runner(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+
+	if (RecoveryInProgress() || IsBinaryUpgrade || !IsUnderPostmaster)
+		PG_RETURN_BOOL(true);
+	if (!PG_GETARG_BOOL(0))
+		PG_RETURN_BOOL(start_runner());
+	if (!registered)
+	{
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		registered = true;
+	}
+	start_at_commit = true;
+	PG_RETURN_BOOL(true);
+}

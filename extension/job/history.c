@@ -1,0 +1,181 @@
+/*
+ * history.c: jobs that ended (haul.finished_jobs) and attempts that failed (haul.job_errors).
+ *
+ * Rows are written into the leaf of the hour or the day, found by its name
+ * (haul._add_history makes them).
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/catalog.h"
+#include "base/settings.h"
+#include "base/table_writer.h"
+#include "job/history.h"
+#include "rows/job.h"
+#include "rows/queue.h"
+
+/* columns of haul.job_errors */
+enum JobErrorColumn
+{
+	JOB_ERROR_JOB_ID,
+	JOB_ERROR_ATTEMPT,
+	JOB_ERROR_FAILED_AT,
+	JOB_ERROR_WORKER_ID,
+	JOB_ERROR_WORKER,
+	JOB_ERROR_ERROR,
+	JOB_ERROR_DETAIL,
+	JOB_ERROR_COLUMNS
+};
+
+struct History
+{
+	TimestampTz now;
+	MemoryContext context;
+	TableWriter *brief; /* jobs kept for the setting; each opened when first needed */
+	TableWriter *kept;	/* jobs that say until when */
+	TableWriter *errors;
+};
+
+History *
+history_open(TimestampTz now)
+{
+	History *history = palloc0(sizeof(History));
+
+	history->now = now;
+	history->context = CurrentMemoryContext;
+	return history;
+}
+
+/* The name that haul._add_history gives to the leaf of a time. */
+static char *
+leaf_name(const char *pattern, TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t fraction;
+
+	/* no time zone asked for: UTC */
+	if (timestamp2tm(at, NULL, &tm, &fraction, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	return psprintf(pattern, tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour);
+}
+
+static TableWriter *
+open_leaf(History *history, const char *pattern)
+{
+	char *name = leaf_name(pattern, history->now);
+	Oid leaf = get_relname_relid(name, haul_catalog()->schema);
+	MemoryContext caller;
+	TableWriter *writer;
+
+	if (!OidIsValid(leaf))
+	{
+		/* Maintenance makes leaves ahead of time; it has not run for an hour. */
+		Oid type = TIMESTAMPTZOID;
+		Datum now = TimestampTzGetDatum(history->now);
+
+		haul_run_as_owner("SELECT haul._add_history($1)", 1, &type, &now, NULL);
+		leaf = get_relname_relid(name, haul_catalog()->schema);
+		if (!OidIsValid(leaf))
+			elog(ERROR, "haul._add_history did not make haul.%s", name);
+	}
+	caller = MemoryContextSwitchTo(history->context);
+	writer = table_writer_open(leaf);
+	MemoryContextSwitchTo(caller);
+	return writer;
+}
+
+static TimestampTz
+add_seconds(TimestampTz at, int seconds)
+{
+	return at + seconds * USECS_PER_SEC;
+}
+
+/* Until when the job stays: history->now or earlier for not at all. */
+static TimestampTz
+keep_until(History *history, TupleTableSlot *job, bool completed)
+{
+	const Queue *queue;
+	const Interval *keep;
+
+	if (!job_is_null(job, JOB_KEEP))
+		keep = DatumGetIntervalP(job_value(job, JOB_KEEP));
+	else
+	{
+		queue = queue_get(DatumGetTextPP(job_value(job, JOB_QUEUE)));
+		keep = completed ? queue->keep_completed : queue->keep_failed;
+		if (keep == NULL)
+			return add_seconds(history->now, completed ? haul_keep_completed : haul_keep_failed);
+	}
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(history->now), IntervalPGetDatum(keep)));
+}
+
+void
+history_add_job(History *history, TupleTableSlot *job, const char *state, Datum result)
+{
+	TimestampTz until = keep_until(history, job, strcmp(state, "completed") == 0);
+	bool brief = until <= add_seconds(history->now, haul_keep_completed);
+	TableWriter **writer = brief ? &history->brief : &history->kept;
+	TupleTableSlot *row;
+
+	if (until <= history->now)
+		return;
+	if (*writer == NULL)
+		*writer = open_leaf(history, brief ? "finished_jobs_%04d%02d%02d_%02d"
+										   : "finished_jobs_%04d%02d%02d_kept");
+
+	row = table_writer_row(*writer);
+	memcpy(row->tts_values, job->tts_values, JOB_COLUMNS * sizeof(Datum));
+	memcpy(row->tts_isnull, job->tts_isnull, JOB_COLUMNS * sizeof(bool));
+	job_set(row, JOB_STATE, CStringGetTextDatum(state));
+	row->tts_values[FINISHED_JOB_FINISHED_AT] = TimestampTzGetDatum(history->now);
+	row->tts_isnull[FINISHED_JOB_FINISHED_AT] = false;
+	row->tts_values[FINISHED_JOB_RESULT] = result;
+	row->tts_isnull[FINISHED_JOB_RESULT] = result == (Datum) 0;
+	row->tts_values[FINISHED_JOB_KEEP_UNTIL] = TimestampTzGetDatum(until);
+	row->tts_isnull[FINISHED_JOB_KEEP_UNTIL] = brief;
+	table_writer_add(*writer);
+}
+
+void
+history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error,
+				  Datum detail)
+{
+	TupleTableSlot *row;
+
+	if (history->errors == NULL)
+		history->errors = open_leaf(history, "job_errors_%04d%02d%02d");
+
+	row = table_writer_row(history->errors);
+	memset(row->tts_isnull, false, JOB_ERROR_COLUMNS * sizeof(bool));
+	row->tts_values[JOB_ERROR_JOB_ID] = job_value(job, JOB_ID);
+	row->tts_values[JOB_ERROR_ATTEMPT] = job_value(job, JOB_ATTEMPT);
+	row->tts_values[JOB_ERROR_FAILED_AT] = TimestampTzGetDatum(history->now);
+	row->tts_values[JOB_ERROR_WORKER_ID] = job_value(job, JOB_WORKER_ID);
+	row->tts_isnull[JOB_ERROR_WORKER_ID] = job_is_null(job, JOB_WORKER_ID);
+	row->tts_values[JOB_ERROR_WORKER] = worker_name;
+	row->tts_isnull[JOB_ERROR_WORKER] = worker_name == (Datum) 0;
+	row->tts_values[JOB_ERROR_ERROR] = error;
+	row->tts_values[JOB_ERROR_DETAIL] = detail;
+	row->tts_isnull[JOB_ERROR_DETAIL] = detail == (Datum) 0;
+	table_writer_add(history->errors);
+}
+
+void
+history_close(History *history)
+{
+	if (history->brief != NULL)
+		table_writer_close(history->brief);
+	if (history->kept != NULL)
+		table_writer_close(history->kept);
+	if (history->errors != NULL)
+		table_writer_close(history->errors);
+	pfree(history);
+}

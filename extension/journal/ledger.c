@@ -1,0 +1,203 @@
+/*
+ * ledger.c: what a call did, counted per queue (haul.ledger).
+ *
+ * Counts are collected in memory and appended to the journal as one row per queue
+ * and lease, in the caller's transaction. Nothing is updated, so nobody waits.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "journal/journal.h"
+#include "journal/ledger.h"
+#include "shared/effects.h"
+
+/* columns of haul._ledger_0 and _1 */
+enum LedgerColumn
+{
+	LEDGER_ENTRY = JOURNAL_ENTRY,
+	LEDGER_SUM,
+	LEDGER_DAY,
+	LEDGER_QUEUE,
+	LEDGER_COUNTERS,
+	LEDGER_LEASE_ID = LEDGER_COUNTERS + COUNTERS,
+	LEDGER_LEASE_DONE,
+};
+
+typedef struct Entry
+{
+	text *queue; /* NULL: nothing is counted, only the lease is settled */
+	bool sum;	 /* of what was counted before */
+	int64 lease;
+	int32 counts[COUNTERS];
+	int32 lease_done;
+} Entry;
+
+struct Ledger
+{
+	TimestampTz now;
+	MemoryContext context;
+	Entry *entries;
+	int nentries;
+	int capacity;
+	int last; /* entry used last */
+};
+
+Ledger *
+ledger_open(TimestampTz now)
+{
+	Ledger *ledger = palloc0(sizeof(Ledger));
+
+	ledger->now = now;
+	ledger->context = CurrentMemoryContext;
+	ledger->capacity = 8;
+	ledger->entries = palloc(ledger->capacity * sizeof(Entry));
+	return ledger;
+}
+
+static Entry *
+add_entry(Ledger *ledger, text *queue, int64 lease)
+{
+	Entry *entry;
+
+	if (ledger->nentries == ledger->capacity)
+	{
+		ledger->capacity *= 2;
+		ledger->entries = repalloc(ledger->entries, ledger->capacity * sizeof(Entry));
+	}
+	entry = &ledger->entries[ledger->nentries++];
+	memset(entry, 0, sizeof(Entry));
+	entry->lease = lease;
+	if (queue != NULL)
+	{
+		entry->queue = MemoryContextAlloc(ledger->context, VARSIZE_ANY(queue));
+		memcpy(entry->queue, queue, VARSIZE_ANY(queue));
+	}
+	return entry;
+}
+
+static bool
+is_for(const Entry *entry, text *queue, int64 lease)
+{
+	return entry->lease == lease && entry->queue != NULL && !entry->sum &&
+		   VARSIZE_ANY_EXHDR(entry->queue) == VARSIZE_ANY_EXHDR(queue) &&
+		   memcmp(VARDATA_ANY(entry->queue), VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0;
+}
+
+static Entry *
+find_or_add(Ledger *ledger, text *queue, int64 lease)
+{
+	if (ledger->nentries > 0 && is_for(&ledger->entries[ledger->last], queue, lease))
+		return &ledger->entries[ledger->last];
+	for (ledger->last = 0; ledger->last < ledger->nentries; ledger->last++)
+		if (is_for(&ledger->entries[ledger->last], queue, lease))
+			return &ledger->entries[ledger->last];
+	return add_entry(ledger, queue, lease);
+}
+
+void
+ledger_count(Ledger *ledger, Datum queue, Counter counter, int64 lease)
+{
+	ledger_count_many(ledger, queue, counter, lease, 1);
+}
+
+void
+ledger_count_many(Ledger *ledger, Datum queue, Counter counter, int64 lease, int32 jobs)
+{
+	Entry *entry = find_or_add(ledger, DatumGetTextPP(queue), lease);
+
+	entry->counts[counter] += jobs;
+	if (lease != 0)
+		entry->lease_done += jobs;
+}
+
+void
+ledger_settle(Ledger *ledger, int64 lease, int jobs)
+{
+	add_entry(ledger, NULL, lease)->lease_done = jobs;
+}
+
+void
+ledger_add_sum(Ledger *ledger, text *queue, const int64 *counts)
+{
+	Entry *entry = add_entry(ledger, queue, 0);
+
+	entry->sum = true;
+	for (int counter = 0; counter < COUNTERS; counter++)
+		entry->counts[counter] = counts[counter];
+}
+
+DateADT
+ledger_day(const Ledger *ledger)
+{
+	/* both epochs are 2000-01-01, UTC */
+	return ledger->now / USECS_PER_DAY - (ledger->now % USECS_PER_DAY < 0);
+}
+
+void
+ledger_close(Ledger *ledger)
+{
+	TableWriter *writer;
+	int64 number;
+
+	if (ledger->nentries == 0)
+		return;
+	writer = journal_append(JOURNAL_LEDGER, &number);
+	for (int i = 0; i < ledger->nentries; i++)
+	{
+		Entry *entry = &ledger->entries[i];
+		TupleTableSlot *row = table_writer_row(writer);
+
+		memset(row->tts_isnull, false, (LEDGER_LEASE_DONE + 1) * sizeof(bool));
+		row->tts_values[LEDGER_ENTRY] = Int64GetDatum(number);
+		row->tts_values[LEDGER_SUM] = BoolGetDatum(entry->sum);
+		row->tts_values[LEDGER_DAY] = DateADTGetDatum(ledger_day(ledger));
+		row->tts_values[LEDGER_QUEUE] = PointerGetDatum(entry->queue);
+		row->tts_isnull[LEDGER_QUEUE] = entry->queue == NULL;
+		for (int counter = 0; counter < COUNTERS; counter++)
+			row->tts_values[LEDGER_COUNTERS + counter] = Int32GetDatum(entry->counts[counter]);
+		row->tts_values[LEDGER_LEASE_ID] = Int64GetDatum(entry->lease);
+		row->tts_isnull[LEDGER_LEASE_ID] = entry->lease == 0;
+		row->tts_values[LEDGER_LEASE_DONE] = Int32GetDatum(entry->lease_done);
+		table_writer_add(writer);
+	}
+	table_writer_close(writer);
+}
+
+void
+ledger_read(TupleTableSlot *row, LedgerRow *read)
+{
+	read->entry = DatumGetInt64(row->tts_values[LEDGER_ENTRY]);
+	read->sum = DatumGetBool(row->tts_values[LEDGER_SUM]);
+	read->queue = NULL;
+	if (!row->tts_isnull[LEDGER_QUEUE])
+		read->queue = DatumGetTextPP(row->tts_values[LEDGER_QUEUE]);
+	read->day = DatumGetDateADT(row->tts_values[LEDGER_DAY]);
+	for (int counter = 0; counter < COUNTERS; counter++)
+		read->counts[counter] = DatumGetInt32(row->tts_values[LEDGER_COUNTERS + counter]);
+	read->lease = 0;
+	if (!row->tts_isnull[LEDGER_LEASE_ID])
+		read->lease = DatumGetInt64(row->tts_values[LEDGER_LEASE_ID]);
+	read->lease_done = DatumGetInt32(row->tts_values[LEDGER_LEASE_DONE]);
+}
+
+PG_FUNCTION_INFO_V1(haul_count_deleted_jobs);
+
+/* For the trigger that sees what somebody deletes by hand. */
+Datum
+haul_count_deleted_jobs(PG_FUNCTION_ARGS)
+{
+	Ledger *ledger = ledger_open(GetCurrentTimestamp());
+	Datum queue = PG_GETARG_DATUM(0);
+	int64 lease = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+
+	ledger_count_many(ledger, queue, COUNT_CANCELS, lease, PG_GETARG_INT32(2));
+	ledger_count_many(ledger, queue, COUNT_DROPS, 0, PG_GETARG_INT32(3));
+	ledger_close(ledger);
+	effects_job_ended();
+	PG_RETURN_VOID();
+}

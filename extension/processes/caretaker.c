@@ -1,0 +1,453 @@
+/*
+ * caretaker.c: the background worker of one database.
+ *
+ * It sends the NOTIFYs that enqueuers leave to it, wakes workers for jobs that
+ * fall due, fires schedules, watches over prepared transactions, takes back the
+ * jobs of workers whose sessions ended, does the maintenance and sweeps the lanes.
+ * It stays while somebody waits or a tick is near, and otherwise ends as soon as
+ * there is nothing to do.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/background.h"
+#include "base/catalog.h"
+#include "base/settings.h"
+#include "job/job_store.h"
+#include "processes/caretaker.h"
+#include "processes/sweep.h"
+#include "rows/job.h"
+#include "shared/database.h"
+#include "shared/lane.h"
+#include "shared/waiter.h"
+
+#define LINGER USECS_PER_SEC		  /* with nothing to do */
+#define NEAR (5 * USECS_PER_SEC)	  /* a tick for which it stays */
+#define HOLD_INTERVAL (200 * 1000)	  /* between looks at prepared transactions */
+#define AWAY_FOR (10 * USECS_PER_SEC) /* when somebody wants the database for himself */
+#define NOTICES 64
+
+static Oid database;
+
+/* ---- transactions ---- */
+
+/* Runs a command, whose text is constant, in a transaction of its own. */
+static void
+run(const char *command, int nargs, Oid *types, Datum *values)
+{
+	if (!background_begin())
+		return;
+	pgstat_report_activity(STATE_RUNNING, command);
+	SPI_connect();
+	if (SPI_execute_with_args(command, nargs, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(SPI_result));
+	SPI_finish();
+	background_commit();
+}
+
+/* ---- duties; those that have more to do later return when ---- */
+
+/* Those of one transaction; returns when to send more, which may be now. */
+static TimestampTz
+send_notices(void)
+{
+	Notice notices[NOTICES];
+	TimestampTz next;
+	int count = waiter_notices(database, notices, NOTICES, &next);
+
+	if (count == 0)
+		return next;
+	background_begin_anyhow();
+	for (int i = 0; i < count; i++)
+		if (notices[i].worker == 0)
+			Async_Notify("haul", notices[i].queue);
+		else
+			Async_Notify(psprintf("haul_worker_" INT64_FORMAT, notices[i].worker), "");
+	background_commit();
+	waiter_notices_sent(notices, count);
+	return count == NOTICES ? GetCurrentTimestamp() : next;
+}
+
+/* For sessions that LISTEN, of which we know nothing. */
+static TimestampTz
+send_cries(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next;
+	LaneTag tag;
+
+	while (lane_take_cry(database, now, &tag, &next))
+	{
+		background_begin_anyhow();
+		Async_Notify("haul", pnstrdup(tag.queue, tag.length));
+		background_commit();
+	}
+	return next;
+}
+
+/* How many jobs of the lane are ready and due, at most max. */
+static int
+count_due(JobStore *store, text *queue, const LaneTag *tag, TimestampTz now, int max)
+{
+	TupleTableSlot *job;
+	int due = 0;
+
+	job_store_begin_lane(store, queue, tag->priority, lane_floor(tag), now);
+	while (due < max && (job = job_store_next(store)) != NULL)
+		if (job_says(job, JOB_STATE, "ready"))
+			due++;
+	job_store_end_scan(store);
+	return due;
+}
+
+/* When the next job of the lane falls due. */
+static TimestampTz
+next_due(JobStore *store, text *queue, const LaneTag *tag, TimestampTz now)
+{
+	LaneKey from = {now, PG_INT64_MAX};
+	TimestampTz next = DT_NOEND;
+	TupleTableSlot *job;
+
+	job_store_begin_lane(store, queue, tag->priority, from, JOB_LAST_RUN_AT);
+	while (TIMESTAMP_IS_NOEND(next) && (job = job_store_next(store)) != NULL)
+		if (job_says(job, JOB_STATE, "ready"))
+			next = job_run_at(job);
+	job_store_end_scan(store);
+	return next;
+}
+
+/* Wakes workers for what has fallen due in a lane, and finds out when more will. In a transaction.
+ */
+static void
+promote(const LaneTag *tag)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
+	JobStore *store = job_store_open();
+	/* also when nobody waits: whoever looks just now must learn that something came */
+	int due = count_due(store, queue, tag, now, Max(waiter_count(database), 1));
+	TimestampTz next = next_due(store, queue, tag, now);
+
+	job_store_close(store);
+	if (due > 0)
+		(void) waiter_wake(tag, LANE_LOWEST, due);
+	if (!TIMESTAMP_IS_NOEND(next) && lane_due_at(tag, next) == LANE_DUE_LOST)
+		(void) database_due_at(database, next);
+}
+
+/* The same in all lanes. In a transaction. */
+static void
+promote_all(void)
+{
+	JobStore *store = job_store_open();
+	text *queue = NULL;
+
+	while (job_store_next_queue(store, queue, &queue))
+	{
+		int priority = 0;
+
+		while (job_store_next_priority(store, queue, priority, &priority))
+		{
+			LaneTag tag;
+
+			lane_tag(&tag, queue, priority);
+			lane_ensure(&tag);
+			promote(&tag);
+		}
+	}
+	job_store_close(store);
+}
+
+static TimestampTz
+promote_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp(); /* what falls due meanwhile has its turn later */
+	LaneTag tag;
+	TimestampTz next;
+
+	if (database_take_due(database, now, &next))
+	{
+		if (!background_begin())
+		{
+			(void) database_due_at(database, now + LINGER);
+			return now + LINGER;
+		}
+		promote_all();
+		background_commit();
+		(void) database_take_due(database, DT_NOBEGIN, &next);
+	}
+
+	while (lane_take_due(database, now, &tag))
+	{
+		if (!background_begin())
+		{
+			(void) lane_due_at(&tag, now + LINGER);
+			break;
+		}
+		if (tag.jobs == haul_catalog()->jobs)
+			promote(&tag);
+		else
+			lane_forget(database, haul_catalog()->jobs);
+		background_commit();
+	}
+	return sooner(next, lane_next_due(database));
+}
+
+static void
+wake_after_hold(const LaneTag *tag)
+{
+	LaneTag any = {.database = database};
+
+	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, Max(waiter_count(database), 1));
+	/* when those of its jobs fall due that are not yet, nobody knows */
+	(void) database_due_at(database, GetCurrentTimestamp());
+}
+
+static TimestampTz
+watch_prepared(TimestampTz now)
+{
+	return lane_lift_holds(database, wake_after_hold) > 0 ? now + HOLD_INTERVAL : DT_NOEND;
+}
+
+static TimestampTz
+release_departed(TimestampTz now)
+{
+	int64 worker;
+	TimestampTz next;
+	TimestampTz grace = (TimestampTz) haul_reconnect_grace * 1000;
+
+	while (waiter_take_departed(database, now - grace, &worker, &next))
+	{
+		Oid type = INT8OID;
+		Datum value = Int64GetDatum(worker);
+
+		run("SELECT haul._release_departed($1)", 1, &type, &value);
+	}
+	return TIMESTAMP_IS_NOEND(next) ? next : next + grace;
+}
+
+/* When the next worker is to be removed for its silence, or the next job past its queue timeout. */
+static TimestampTz
+next_expiry(TimestampTz now)
+{
+	LaneKey from = {now, PG_INT64_MAX};
+	TimestampTz expiry = DT_NOEND;
+	TupleTableSlot *job;
+	JobStore *store;
+	bool isnull;
+	Datum value;
+
+	if (!background_begin())
+		return expiry;
+	SPI_connect();
+	if (SPI_execute("SELECT min(last_heartbeat_at) FROM haul.workers", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read haul.workers");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	/* one that is past it already could not be removed: with the next maintenance, then */
+	if (!isnull && DatumGetTimestampTz(value) + haul_worker_timeout * USECS_PER_SEC > now)
+		expiry = DatumGetTimestampTz(value) + haul_worker_timeout * USECS_PER_SEC + 1;
+	SPI_finish();
+
+	store = job_store_open();
+	job_store_begin_expired(store, from, expiry);
+	while ((job = job_store_next(store)) != NULL)
+		if (job_says(job, JOB_STATE, "ready"))
+		{
+			expiry = DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT));
+			break;
+		}
+	job_store_end_scan(store);
+	job_store_close(store);
+	background_commit();
+	return expiry;
+}
+
+/* One pass over the schedules; returns when the next is due. */
+static TimestampTz
+fire_schedules(void)
+{
+	TimestampTz next = DT_NOEND;
+	bool isnull;
+	Datum value;
+
+	if (!background_begin())
+		return GetCurrentTimestamp() + LINGER;
+	pgstat_report_activity(STATE_RUNNING, "haul._fire()");
+	SPI_connect();
+	if (SPI_execute("SELECT next_at FROM haul._fire()", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not fire schedules");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		next = DatumGetTimestampTz(value);
+	SPI_finish();
+	background_commit();
+	return next;
+}
+
+static TimestampTz
+fire(TimestampTz now)
+{
+	TimestampTz next;
+
+	if (database_take_cron(database, now, &next))
+		next = database_plan_cron(database, fire_schedules());
+	return next;
+}
+
+static TimestampTz
+maintain(TimestampTz now)
+{
+	if (now >= database_maintain_at(database))
+	{
+		/* in this order: what happens while it runs is not forgotten */
+		database_maintained(database, now);
+		run("SELECT haul._maintain_in_background()", 0, NULL, NULL);
+		database_maintenance_done(database, next_expiry(now));
+		/* schedules may have changed in ways that no callback sees */
+		(void) database_plan_cron(database, now);
+	}
+	return database_maintain_at(database);
+}
+
+/* ---- beginning and end ---- */
+
+/* What callbacks did not see: transactions prepared before the server started, and when jobs fall
+ * due. */
+static bool
+open_database(void)
+{
+	if (!background_begin())
+		return false;
+	database_set_state(database, DATABASE_PRESENT);
+	SPI_connect();
+	if (SPI_execute(
+			"SELECT DISTINCT p.transaction FROM pg_catalog.pg_prepared_xacts AS p"
+			" JOIN pg_catalog.pg_locks AS l ON l.virtualtransaction = '-1/' || p.transaction::text"
+			" WHERE p.database = pg_catalog.current_database()"
+			" AND l.relation = 'haul.jobs'::pg_catalog.regclass",
+			true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read pg_prepared_xacts");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool isnull;
+		Datum xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		lane_hold(DatumGetTransactionId(xid), NULL, NULL, -1);
+	}
+	SPI_finish();
+
+	promote_all();
+	background_commit();
+	(void) database_plan_cron(database, GetCurrentTimestamp());
+	database_serve(database);
+	return true;
+}
+
+static void
+work_until_idle(void)
+{
+	TimestampTz idle_since = GetCurrentTimestamp();
+
+	for (;;)
+	{
+		static uint32 event = 0;
+		TimestampTz now;
+		TimestampTz next;
+		TimestampTz pending;
+		TimestampTz tick;
+
+		ResetLatch(MyLatch);
+		background_check();
+		if (!database_take_wanted(database))
+		{
+			/* what enqueuers left to us before they knew */
+			while (send_notices() <= GetCurrentTimestamp())
+				CHECK_FOR_INTERRUPTS();
+			if (database_worker_ends(database, 0))
+				return;
+			continue;
+		}
+		if (!database_is_served() && !open_database())
+			return;
+
+		(void) send_notices();
+		pending = send_cries();
+		now = GetCurrentTimestamp();
+		pending = sooner(pending, watch_prepared(now));
+		pending = sooner(pending, release_departed(now));
+		pending = sooner(pending, waiter_remind_overdue(database, now));
+		next = sooner(pending, promote_due());
+		(void) fire(now);
+		next = sooner(next, maintain(now));
+		tick = fire(now);
+		if (!TIMESTAMP_IS_NOEND(tick))
+			next = sooner(next, sooner(tick, now + CLOCK_INTERVAL));
+		next = sooner(next, sweep_slice(now));
+		next = sooner(next, send_notices());
+		if (background_extension_gone())
+			return;
+
+		now = GetCurrentTimestamp();
+		if (waiter_count(database) > 0 || !TIMESTAMP_IS_NOEND(pending) || sweep_is_under_way() ||
+			tick <= now + NEAR)
+			idle_since = now;
+		if (background_is_in_the_way())
+			next = now + LINGER;
+		if (waiter_count(database) == 0)
+		{
+			next = Min(next, now + LINGER);
+			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
+				(background_database_is_claimed() &&
+				 database_worker_ends(database, now + AWAY_FOR)))
+			{
+				/* whoever began to wait just before that did not ask for a worker */
+				if (waiter_count(database) > 0)
+					database_wake_worker(database);
+				return;
+			}
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TimestampDifferenceMilliseconds(now, next),
+						 haul_wait_event(&event, "HaulWorker"));
+	}
+}
+
+void
+haul_caretaker_main(Datum arg)
+{
+	database = DatumGetObjectId(arg);
+	background_signals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
+	if (!database_worker_began(database))
+		proc_exit(0);
+
+	/* Nothing here is lost in a crash that would not be done again. */
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	background_settings();
+
+	work_until_idle();
+	if (background_is_in_the_way())
+		(void) database_worker_ends(database, GetCurrentTimestamp() + AWAY_FOR);
+	if (background_extension_gone())
+	{
+		database_set_state(database, DATABASE_ABSENT);
+		lane_forget(database, InvalidOid);
+		(void) database_worker_ends(database, DT_NOEND);
+	}
+	proc_exit(0);
+}

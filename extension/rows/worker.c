@@ -1,0 +1,188 @@
+/*
+ * worker.c: rows of haul.workers and what they subscribe to.
+ */
+#include "postgres.h"
+
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "miscadmin.h"
+
+#include "base/compat.h"
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "base/row_reader.h"
+#include "rows/worker.h"
+
+/* columns of haul.workers */
+enum WorkerColumn
+{
+	WORKER_ID,
+	WORKER_NAME,
+	WORKER_HOSTNAME,
+	WORKER_PID,
+	WORKER_QUEUES,
+	WORKER_WEIGHTS,
+	WORKER_EXCLUDE,
+	WORKER_KINDS,
+	WORKER_MIN_PRIORITY,
+	WORKER_MAX_PRIORITY,
+	WORKER_QUEUE_ORDER,
+	WORKER_NAMESPACE,
+	WORKER_MAX_THREADS,
+	WORKER_CONFIRM_START,
+	WORKER_WAKE,
+	WORKER_STARTED_AT,
+};
+
+int
+name_order(const text *a, const text *b)
+{
+	int difference = (int) VARSIZE_ANY_EXHDR(a) - (int) VARSIZE_ANY_EXHDR(b);
+
+	return difference != 0 ? difference
+						   : memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a));
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return name_order(*(text *const *) a, *(text *const *) b);
+}
+
+bool
+names_contain(const Names *sorted, const text *name)
+{
+	return sorted->count > 0 &&
+		   bsearch(&name, sorted->names, sorted->count, sizeof(text *), compare_names) != NULL;
+}
+
+static Names
+read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
+{
+	Names names = {0, NULL};
+	Datum *elements;
+
+	if (row->tts_isnull[column])
+		return names;
+	/* a copy: the row's buffer is let go before the names are */
+	deconstruct_array(DatumGetArrayTypePCopy(row->tts_values[column]), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, NULL, &names.count);
+	names.names = palloc(names.count * sizeof(text *));
+	for (int i = 0; i < names.count; i++)
+		names.names[i] = DatumGetTextPP(elements[i]);
+	if (sort)
+		qsort(names.names, names.count, sizeof(text *), compare_names);
+	return names;
+}
+
+static double *
+read_weights(TupleTableSlot *row)
+{
+	char *order = TextDatumGetCString(row->tts_values[WORKER_QUEUE_ORDER]);
+	ArrayType *weights;
+
+	if (row->tts_isnull[WORKER_WEIGHTS] || strcmp(order, "weighted") != 0)
+		return NULL;
+	weights = DatumGetArrayTypePCopy(row->tts_values[WORKER_WEIGHTS]);
+	return (double *) ARR_DATA_PTR(weights);
+}
+
+static WorkerWake
+read_wake(TupleTableSlot *row)
+{
+	char *wake = TextDatumGetCString(row->tts_values[WORKER_WAKE]);
+
+	return strcmp(wake, "worker") == 0 ? WAKE_WORKER
+		   : strcmp(wake, "none") == 0 ? WAKE_NONE
+									   : WAKE_QUEUE;
+}
+
+static uint64
+hash_name(const text *name, uint64 seed)
+{
+	uint64 filter = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name),
+										VARSIZE_ANY_EXHDR(name), seed);
+
+	return filter != 0 ? filter : 1;
+}
+
+/* What sets workers apart that find different jobs in the same lane. */
+static void
+make_filters(Worker *worker)
+{
+	worker->kinds_filter = 0;
+	if (!worker->all_kinds)
+		for (int i = 0; i < worker->kinds.count; i++)
+			worker->kinds_filter = hash_name(worker->kinds.names[i], worker->kinds_filter);
+	worker->name_filter = hash_name(worker->name, worker->kinds_filter + 1);
+}
+
+Worker *
+worker_find(int64 id)
+{
+	RowReader reader;
+	ScanKeyData key;
+	TupleTableSlot *row;
+	Worker *worker = NULL;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	row_reader_open(&reader, haul_catalog()->workers, haul_catalog()->workers_pkey, AccessShareLock,
+					&key, 1);
+	row = row_reader_next(&reader);
+	if (row != NULL)
+	{
+		worker = palloc0(sizeof(Worker));
+		worker->id = id;
+		worker->name = DatumGetTextPCopy(row->tts_values[WORKER_NAME]);
+		worker->all_queues = row->tts_isnull[WORKER_QUEUES];
+		worker->queues = read_names(row, WORKER_QUEUES, false);
+		worker->weights = read_weights(row);
+		worker->exclude = read_names(row, WORKER_EXCLUDE, true);
+		worker->all_kinds = row->tts_isnull[WORKER_KINDS];
+		worker->kinds = read_names(row, WORKER_KINDS, true);
+		worker->min_priority = DatumGetInt16(row->tts_values[WORKER_MIN_PRIORITY]);
+		worker->max_priority = DatumGetInt16(row->tts_values[WORKER_MAX_PRIORITY]);
+		if (!row->tts_isnull[WORKER_NAMESPACE])
+		{
+			char *namespace = TextDatumGetCString(row->tts_values[WORKER_NAMESPACE]);
+
+			worker->namespace = cstring_to_text(psprintf("%s.", namespace));
+		}
+		worker->confirm_start = DatumGetBool(row->tts_values[WORKER_CONFIRM_START]);
+		worker->wake = read_wake(row);
+		make_filters(worker);
+		worker->started_at = DatumGetTimestampTz(row->tts_values[WORKER_STARTED_AT]);
+	}
+	row_reader_close(&reader);
+	return worker;
+}
+
+Worker *
+worker_get(int64 id)
+{
+	Worker *worker = worker_find(id);
+
+	if (worker == NULL)
+		ereport(ERROR, (errcode(ERRCODE_HAUL_UNKNOWN_WORKER),
+						errmsg("worker " INT64_FORMAT " is not registered", id),
+						errhint("Its row is gone from haul.workers: register again with "
+								"haul.register_worker().")));
+	return worker;
+}
+
+bool
+worker_lock(int64 id, LOCKMODE mode, bool wait)
+{
+	LOCKTAG tag;
+
+	/* Workers that share the lower half of their ids share the lock, which is harmless. */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->workers, (uint32) id, 1);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}

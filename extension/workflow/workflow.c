@@ -1,0 +1,539 @@
+/*
+ * workflow.c: jobs that wait for others.
+ *
+ * Rows are read as they are now, whatever the isolation level of the transaction: a count at a gate
+ * that a snapshot hides would be lost.
+ */
+#include "postgres.h"
+
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/arguments.h"
+#include "base/catalog.h"
+#include "base/row_reader.h"
+#include "base/row_writer.h"
+#include "base/table_writer.h"
+#include "job/transition.h"
+#include "rows/job.h"
+#include "workflow/workflow.h"
+
+/* columns of haul.workflow_jobs */
+enum MemberColumn
+{
+	MEMBER_WORKFLOW_ID,
+	MEMBER_STEP,
+	MEMBER_NAME,
+	MEMBER_KIND,
+	MEMBER_JOB_ID,
+	MEMBER_RUN_AT,
+	MEMBER_AFTER,
+	MEMBER_NEXT,
+	MEMBER_GATES,
+	MEMBER_IF_FAILED,
+};
+
+/* columns of haul._gates */
+enum GateColumn
+{
+	GATE_ID,
+	GATE_MISSING,
+	GATE_NEXT_GATE,
+	GATE_WORKFLOW_ID,
+	GATE_STEP,
+};
+
+/* columns of haul._workflow_ends */
+enum EndColumn
+{
+	END_WORKFLOW_ID,
+	END_STEP,
+	END_JOB_ID,
+	END_STATE,
+	END_ATTEMPT,
+	END_STARTED_AT,
+	END_FINISHED_AT,
+	END_RESULT,
+	END_ERROR,
+	END_JOB,
+};
+
+/* columns of haul.workflows */
+enum WorkflowColumn
+{
+	WORKFLOW_ID,
+	WORKFLOW_NAME,
+	WORKFLOW_CREATED_AT,
+	WORKFLOW_CREATED_BY,
+	WORKFLOW_CANCELLED_AT,
+};
+
+typedef struct Member
+{
+	int64 workflow;
+	int step;
+	char *name;
+	int64 job;
+	TimestampTz run_at;
+	int nnext;
+	Datum *next;	  /* int4 */
+	Datum *gates;	  /* int8 */
+	Datum *if_failed; /* text */
+} Member;
+
+/* Something to be done about a member, in the order of workflows and steps. */
+typedef struct Todo
+{
+	pairingheap_node node;
+	int64 workflow;
+	int step;
+	int64 gate;			/* to count at; 0: the job's own turn has come */
+	int count;			/* of edges, or lower gates */
+	const char *cancel; /* why the job is cancelled; NULL: it is released */
+} Todo;
+
+struct WorkflowChange
+{
+	Call *call;
+	MemoryContext scratch; /* for one step */
+	pairingheap *todo;	   /* of what is in the context of the call */
+	TableWriter *ends;	   /* NULL: not needed yet */
+	uint64 locked;		   /* a bit for each lock held */
+};
+
+/* ---- the lock ---- */
+
+/*
+ * Ends of members hold it shared, a retry of the workflow exclusively: it must not look at a member
+ * that ends just then. Many workflows share one, so that a call takes few; only these ever make
+ * somebody wait.
+ */
+#define WORKFLOW_LOCKS 64
+
+static void
+lock_workflow(int64 workflow, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->workflows,
+					   (uint32) (workflow % WORKFLOW_LOCKS), 1);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+static void
+share_workflow(WorkflowChange *change, int64 workflow)
+{
+	uint64 bit = UINT64CONST(1) << (workflow % WORKFLOW_LOCKS);
+
+	if ((change->locked & bit) != 0)
+		return;
+	lock_workflow(workflow, ShareLock);
+	change->locked |= bit;
+	/* what a retry did meanwhile is to be seen */
+	job_store_renew(change->call->store);
+}
+
+PG_FUNCTION_INFO_V1(haul_lock_workflow);
+
+/* No member's end is dealt with until the transaction is over. */
+Datum
+haul_lock_workflow(PG_FUNCTION_ARGS)
+{
+	lock_workflow(PG_GETARG_INT64(0), ExclusiveLock);
+	PG_RETURN_VOID();
+}
+
+/* ---- reading ---- */
+
+static int
+read_array(Datum value, Oid type, Datum **elements)
+{
+	int16 length;
+	bool byval;
+	char align;
+	int count;
+
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	/* a copy: the row goes away with its reader */
+	deconstruct_array(DatumGetArrayTypePCopy(value), type, length, byval, align, elements, NULL,
+					  &count);
+	return count;
+}
+
+static Member *
+read_member(TupleTableSlot *row)
+{
+	Member *member = palloc(sizeof(Member));
+	Datum *values = row->tts_values;
+
+	member->workflow = DatumGetInt64(values[MEMBER_WORKFLOW_ID]);
+	member->step = DatumGetInt32(values[MEMBER_STEP]);
+	member->name = TextDatumGetCString(values[MEMBER_NAME]);
+	member->job = DatumGetInt64(values[MEMBER_JOB_ID]);
+	member->run_at = DatumGetTimestampTz(values[MEMBER_RUN_AT]);
+	member->nnext = read_array(values[MEMBER_NEXT], INT4OID, &member->next);
+	(void) read_array(values[MEMBER_GATES], INT8OID, &member->gates);
+	(void) read_array(values[MEMBER_IF_FAILED], TEXTOID, &member->if_failed);
+	return member;
+}
+
+static Member *
+find_member(Oid index, ScanKey keys, int nkeys)
+{
+	RowReader reader;
+	TupleTableSlot *row;
+	Member *member = NULL;
+
+	row_reader_open(&reader, haul_catalog()->workflow_jobs, index, AccessShareLock, keys, nkeys);
+	row = row_reader_next(&reader);
+	if (row != NULL)
+		member = read_member(row);
+	row_reader_close(&reader);
+	return member;
+}
+
+static Member *
+member_of_job(int64 job)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
+	return find_member(haul_catalog()->workflow_jobs_job, &key, 1);
+}
+
+static Member *
+member_at_step(int64 workflow, int step)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(workflow));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(step));
+	return find_member(haul_catalog()->workflow_jobs_pkey, keys, 2);
+}
+
+bool
+workflow_knows(int64 job)
+{
+	return member_of_job(job) != NULL;
+}
+
+static bool
+is_cancelled(TupleTableSlot *job)
+{
+	RowReader reader;
+	ScanKeyData key;
+	TupleTableSlot *row;
+	bool cancelled;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, job_value(job, JOB_WORKFLOW_ID));
+	row_reader_open(&reader, haul_catalog()->workflows, haul_catalog()->workflows_pkey,
+					AccessShareLock, &key, 1);
+	row = row_reader_next(&reader);
+	cancelled = row != NULL && !row->tts_isnull[WORKFLOW_CANCELLED_AT];
+	row_reader_close(&reader);
+	return cancelled;
+}
+
+bool
+workflow_was_cancelled(TupleTableSlot *job)
+{
+	lock_workflow(DatumGetInt64(job_value(job, JOB_WORKFLOW_ID)), ShareLock);
+	return is_cancelled(job);
+}
+
+/* ---- what is to be done ---- */
+
+static int
+compare_todos(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const Todo *x = pairingheap_const_container(Todo, node, a);
+	const Todo *y = pairingheap_const_container(Todo, node, b);
+
+	/* the heap gives the greatest first */
+	if (x->workflow != y->workflow)
+		return x->workflow < y->workflow ? 1 : -1;
+	if (x->step != y->step)
+		return x->step < y->step ? 1 : -1;
+	/* gates lead to the job, lower ones to higher ones, which were made later */
+	if ((x->gate == 0) != (y->gate == 0))
+		return x->gate != 0 ? 1 : -1;
+	return x->gate < y->gate ? 1 : x->gate > y->gate ? -1 : 0;
+}
+
+static void
+add_todo(WorkflowChange *change, int64 workflow, int step, int64 gate, const char *cancel)
+{
+	Todo *todo = MemoryContextAllocZero(MemoryContextGetParent(change->scratch), sizeof(Todo));
+
+	todo->workflow = workflow;
+	todo->step = step;
+	todo->gate = gate;
+	todo->count = 1;
+	todo->cancel = cancel;
+	pairingheap_add(change->todo, &todo->node);
+}
+
+static Todo *
+take_todo(WorkflowChange *change)
+{
+	Todo *todo = pairingheap_container(Todo, node, pairingheap_remove_first(change->todo));
+
+	/* counts at the same gate are one */
+	while (todo->gate != 0 && !pairingheap_is_empty(change->todo))
+	{
+		Todo *other = pairingheap_container(Todo, node, pairingheap_first(change->todo));
+
+		if (other->gate != todo->gate)
+			break;
+		todo->count += other->count;
+		pairingheap_remove_first(change->todo);
+		pfree(other);
+	}
+	return todo;
+}
+
+WorkflowChange *
+workflow_change_open(Call *call)
+{
+	WorkflowChange *change = palloc0(sizeof(WorkflowChange));
+
+	change->call = call;
+	change->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_haul workflow", ALLOCSET_DEFAULT_SIZES);
+	change->todo = pairingheap_allocate(compare_todos, NULL);
+	return change;
+}
+
+void
+workflow_change_close(WorkflowChange *change)
+{
+	if (change->ends != NULL)
+		table_writer_close(change->ends);
+	pairingheap_free(change->todo);
+	MemoryContextDelete(change->scratch);
+	pfree(change);
+}
+
+/* ---- the end of a member ---- */
+
+static void
+record_end(WorkflowChange *change, const Member *member, const Outcome *outcome)
+{
+	TupleTableSlot *row;
+
+	if (change->ends == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(MemoryContextGetParent(change->scratch));
+
+		change->ends = table_writer_open(haul_catalog()->workflow_ends);
+		MemoryContextSwitchTo(caller);
+	}
+	row = table_writer_row(change->ends);
+	table_writer_set(row, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
+	table_writer_set(row, END_STEP, Int32GetDatum(member->step));
+	table_writer_set(row, END_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(row, END_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(row, END_ATTEMPT, Int32GetDatum(outcome->attempt));
+	if (outcome->started_at != 0)
+		table_writer_set(row, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
+	table_writer_set(row, END_FINISHED_AT, TimestampTzGetDatum(change->call->now));
+	if (outcome->result != (Datum) 0)
+		table_writer_set(row, END_RESULT, outcome->result);
+	if (outcome->error != (Datum) 0)
+		table_writer_set(row, END_ERROR, outcome->error);
+	if (outcome->job != (Datum) 0)
+		table_writer_set(row, END_JOB, outcome->job);
+	table_writer_add(change->ends);
+}
+
+/* The text stays as long as the call: jobs may be cancelled for it. */
+static const char *
+reason_to_cancel(WorkflowChange *change, const Member *member, const Outcome *outcome)
+{
+	const char *was = strcmp(outcome->state, "failed") == 0 ? "" : "was ";
+	char *reason = psprintf("\"%s\" (job " INT64_FORMAT ") %s%s", member->name, outcome->id, was,
+							outcome->state);
+
+	return MemoryContextStrdup(MemoryContextGetParent(change->scratch), reason);
+}
+
+void
+workflow_job_ended(WorkflowChange *change, const Outcome *outcome)
+{
+	MemoryContext caller = MemoryContextSwitchTo(change->scratch);
+	Member *member;
+	const char *reason = NULL;
+
+	share_workflow(change, outcome->workflow);
+	member = member_of_job(outcome->id);
+	/* one that was put into the table by hand has none */
+	if (member != NULL)
+		record_end(change, member, outcome);
+	for (int i = 0; member != NULL && i < member->nnext; i++)
+	{
+		int step = DatumGetInt32(member->next[i]);
+		const char *if_failed = TextDatumGetCString(member->if_failed[i]);
+
+		if (outcome_is_success(outcome) || strcmp(if_failed, "run") == 0)
+			add_todo(change, member->workflow, step, DatumGetInt64(member->gates[i]), NULL);
+		else if (strcmp(if_failed, "cancel") == 0)
+		{
+			if (reason == NULL)
+				reason = reason_to_cancel(change, member, outcome);
+			add_todo(change, member->workflow, step, 0, reason);
+		}
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(change->scratch);
+}
+
+/* ---- what follows ---- */
+
+static void
+count_at_gate(WorkflowChange *change, const Todo *todo)
+{
+	Relation gates = table_open(haul_catalog()->gates, RowExclusiveLock);
+	TupleTableSlot *row = table_slot_create(gates, NULL);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(todo->gate));
+	if (row_lock(gates, haul_catalog()->gates_pkey, &key, 1, row))
+	{
+		int missing;
+		int64 next;
+
+		slot_getallattrs(row);
+		missing = DatumGetInt32(row->tts_values[GATE_MISSING]) - todo->count;
+		next = DatumGetInt64(row->tts_values[GATE_NEXT_GATE]);
+		row_update(gates, row, GATE_MISSING, Int32GetDatum(missing));
+		if (missing == 0)
+			add_todo(change, todo->workflow, todo->step, next, NULL);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	table_close(gates, NoLock);
+}
+
+/* The job of a member, locked, while it waits; NULL when it does not. */
+static TupleTableSlot *
+lock_waiting(Call *call, int64 id)
+{
+	TupleTableSlot *job;
+
+	do
+	{
+		job = job_store_find(call->store, id);
+		if (job == NULL || !job_says(job, JOB_STATE, "waiting"))
+			return NULL;
+	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+	return job;
+}
+
+bool
+workflow_change_step(WorkflowChange *change)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Call *call = change->call;
+	Member *member;
+	TupleTableSlot *job;
+	Todo *todo;
+
+	if (pairingheap_is_empty(change->todo))
+		return false;
+	todo = take_todo(change);
+	MemoryContextSwitchTo(change->scratch);
+	if (todo->gate != 0)
+		count_at_gate(change, todo);
+	else if ((member = member_at_step(todo->workflow, todo->step)) != NULL)
+	{
+		call_next_job(call);
+		job = lock_waiting(call, member->job);
+		if (job == NULL)
+			;
+		else if (todo->cancel != NULL)
+			transition_drop(call, job, "cancelled", CStringGetTextDatum(todo->cancel));
+		else if (is_cancelled(job))
+			transition_drop(call, job, "cancelled", CStringGetTextDatum(WORKFLOW_CANCELLED));
+		else
+			transition_release(call, job, member->run_at);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(change->scratch);
+	pfree(todo);
+	return true;
+}
+
+/* ---- by hand ---- */
+
+PG_FUNCTION_INFO_V1(haul_create_workflow);
+
+/* haul._workflow(): as the owner, for the caller. */
+Datum
+haul_create_workflow(PG_FUNCTION_ARGS)
+{
+	Oid types[] = {JSONBOID, TEXTOID};
+	Datum values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	char nulls[] = {PG_ARGISNULL(0) ? 'n' : ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
+	TupleDesc description;
+	Datum results[2];
+	bool result_nulls[2];
+
+	/* the owner, who enqueues them, is above such policies */
+	if (check_enable_rls(haul_catalog()->jobs, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a workflow cannot be enqueued under row-level security"),
+						errdetail("A policy on haul.jobs applies to role \"%s\".",
+								  GetUserNameFromId(GetUserId(), false))));
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "haul._workflow() must return a record");
+	haul_query_as_owner("SELECT workflow_id, job_ids FROM haul._create_workflow($1, $2)",
+						lengthof(types), types, values, nulls, results, result_nulls);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), results, result_nulls));
+}
+
+PG_FUNCTION_INFO_V1(haul_cancel_pending);
+
+/* Ends as cancelled those of the jobs that are ready or waiting; waits for whoever has one locked.
+ */
+Datum
+haul_cancel_pending(PG_FUNCTION_ARGS)
+{
+	Datum *ids;
+	int count = arguments_array(fcinfo, 0, "ids", INT8OID, &ids);
+	Datum reason = PG_GETARG_DATUM(1);
+	Call *call = call_open("haul._cancel_pending()");
+	int64 cancelled = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		TupleTableSlot *job;
+		bool pending;
+
+		call_next_job(call);
+		do
+		{
+			job = job_store_find(call->store, DatumGetInt64(ids[i]));
+			pending = job != NULL && !job_says(job, JOB_STATE, "running");
+		} while (pending && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+		if (!pending)
+			continue;
+		transition_drop(call, job, "cancelled", reason);
+		cancelled++;
+	}
+	call_close(call);
+	PG_RETURN_INT64(cancelled);
+}
