@@ -11,20 +11,30 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PG_CONFIG ?= $(if $(PG_MAJOR),/usr/lib/postgresql/$(PG_MAJOR)/bin/)pg_config
 export PG_MAJOR PG_CONFIG
 
-# Groups of packages, see scripts/deps; empty means what building and testing need.
-DEPS ?=
-
 .DEFAULT_GOAL := all
-.PHONY: all extension cpp install install-extension deps demo check check-cassert check-headers bench bench-adapter bench-smoke format format-check clean help
+.PHONY: all extension programs cpp install install-extension uninstall deps demo check check-quick check-cassert \
+	check-headers bench bench-adapter bench-smoke lint format format-check clean help
 
-all: extension cpp ## build the extension and the C++ programs; the worker is build/haul
+all: extension programs ## build the extension, the worker (build/haul) and the C++ libraries
 
-extension: deps
+# Groups of packages, see scripts/deps.
+deps-%:
+	@scripts/deps $*
+
+extension: deps-build
 	@$(MAKE) -s -j$(JOBS) -C extension
 
-cpp: deps
-	@test -e $(BUILD)/cmake/build.ninja || \
-		cmake -S . -B $(BUILD)/cmake -G Ninja -DHAUL_PROGRAM_DIR=$(BUILD) $(CMAKE_OPTIONS)
+# configure ON|OFF: with or without the tests
+configure = grep -qs '^BUILD_TESTING:BOOL=$1' $(BUILD)/cmake/CMakeCache.txt || \
+	cmake -S . -B $(BUILD)/cmake -G Ninja -DHAUL_PROGRAM_DIR=$(BUILD) -DBUILD_TESTING=$1 $(CMAKE_OPTIONS)
+
+# The tests stay configured where they are.
+programs: deps-build
+	@test -e $(BUILD)/cmake/build.ninja || { $(call configure,OFF); }
+	@cmake --build $(BUILD)/cmake --parallel $(JOBS) --target product
+
+cpp: deps-build deps-test
+	@$(call configure,ON)
 	@cmake --build $(BUILD)/cmake --parallel $(JOBS)
 
 # The tests and the demo run what is installed in the server's directories: that is where PostgreSQL looks.
@@ -34,36 +44,44 @@ install-extension: extension
 install: all install-extension ## install the extension into PostgreSQL, the worker and the libraries under /usr/local
 	@$(SUDO) env DESTDIR=$(DESTDIR) cmake --install $(BUILD)/cmake
 
-deps: ## install the Debian packages that are missing
-	@scripts/deps $(DEPS)
+uninstall: ## remove what make install has installed
+	@$(SUDO) $(MAKE) -s -C extension uninstall PG_CONFIG=$(PG_CONFIG)
+	@$(SUDO) scripts/uninstall $(BUILD)/cmake/install_manifest.txt
+
+deps: deps-build deps-test ## install the Debian packages that building and testing need and that are missing
 
 demo: all install-extension ## run thousands of real jobs, kill a worker, compare the sums with wc (KEEP=1 leaves the server up)
 	@scripts/demo
 
-check: all install-extension ## build, then run all tests: models, pgTAP, C++, isolation, a tiny benchmark
+check: cpp install-extension ## build, then run all tests: models, pgTAP, C++, isolation, a tiny benchmark
 	@test/run
+
+check-quick: cpp install-extension ## build, then run what finds most in three minutes
+	@test/run --quick
 
 check-cassert: cpp ## run all tests on a PostgreSQL with assertions, built from Debian's source package
 	@scripts/deps cassert
 	@JOBS=$(JOBS) test/run-cassert
 
-check-headers: deps ## compile the extension against the headers of PostgreSQL 15, 17 and 18
+check-headers: deps-build ## compile the extension against the headers of PostgreSQL 15, 17 and 18
 	@scripts/check-headers
 
-bench: DEPS = build test bench
-bench: all install-extension ## measure the queue beside others on a throw-away cluster; takes 15 minutes
+bench: deps-bench cpp install-extension ## measure the queue beside others on a throw-away cluster; takes 15 minutes
 	@test/bench/run
 
-bench-smoke: all install-extension ## run the benchmark at a tiny size: are its results right?
+bench-smoke: cpp install-extension ## run the benchmark at a tiny size: are its results right?
 	@test/bench/run --smoke
 
-bench-adapter: all install-extension ## run the adapter for the public benchmark harness through phases that disturb it
+bench-adapter: cpp install-extension ## run the adapter for the public benchmark harness through phases that disturb it
 	@test/bench/adapter/run
 
-format: ## format the C and C++ sources in place
+lint: deps-lint extension ## check formats, scripts, spelling, lengths of lines, imports and exports
+	@scripts/lint
+
+format: deps-lint ## format the C and C++ sources in place
 	@scripts/format
 
-format-check: ## fail if a source is not formatted
+format-check: deps-lint ## fail if a source is not formatted
 	@scripts/format --check
 
 clean: ## remove everything that was built
