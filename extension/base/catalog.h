@@ -6,7 +6,14 @@
 
 #include "postgres.h"
 
-#include "journal/journal.h"
+typedef enum Journal
+{
+	JOURNAL_LEDGER,
+	JOURNAL_LEASES,
+	JOURNALS
+} Journal;
+
+#define JOURNAL_SIDES 2 /* its tables */
 
 typedef struct HaulCatalog
 {
@@ -43,15 +50,5 @@ typedef struct HaulCatalog
 /* The OIDs in the current database. Raises an error when the extension is not
  * installed. Valid until the next invalidation: call it again after taking a lock. */
 extern const HaulCatalog *haul_catalog(void);
-
-/* Runs a command with the rights of the extension's owner; the text must be constant. Jobs that it
- * enqueues are the caller's.
- * nulls as for SPI_execute_with_args(). Returns how many rows it processed. */
-extern uint64 haul_run_as_owner(const char *command, int nargs, Oid *types, Datum *values,
-								const char *nulls);
-
-/* The same for a query that returns one row: copies of its columns. */
-extern void haul_query_as_owner(const char *command, int nargs, Oid *types, Datum *values,
-								const char *nulls, Datum *results, bool *result_nulls);
 
 #endif

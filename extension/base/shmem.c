@@ -9,26 +9,11 @@
 
 #include "base/compat.h"
 #include "base/shmem.h"
-#include "calls/await.h"
-#include "shared/database.h"
-#include "shared/lane.h"
-#include "shared/waiter.h"
 
 #define TRANCHE "pg_haul"
 
-/* What each part needs, and how it sets up its memory: zeroed, the first process only. */
-static const struct
-{
-	const char *name;
-	Size (*size)(void);
-	void (*attach)(void *memory, bool found);
-} parts[] = {
-	{"pg_haul databases", database_shmem_size, database_shmem_attach},
-	{"pg_haul lanes", lane_shmem_size, lane_shmem_attach},
-	{"pg_haul waiters", waiter_shmem_size, waiter_shmem_attach},
-	{"pg_haul awaiting", await_shmem_size, await_shmem_attach},
-};
-
+static const ShmemPart *parts;
+static int nparts;
 static shmem_request_hook_type next_request;
 static shmem_startup_hook_type next_startup;
 static LWLockPadded *locks; /* NULL: not preloaded */
@@ -38,9 +23,12 @@ request(void)
 {
 	if (next_request != NULL)
 		next_request();
-	for (int i = 0; i < lengthof(parts); i++)
+	for (int i = 0; i < nparts; i++)
+	{
 		RequestAddinShmemSpace(parts[i].size());
-	RequestAddinShmemSpace(lane_table_shmem_size());
+		if (parts[i].tables_size != NULL)
+			RequestAddinShmemSpace(parts[i].tables_size());
+	}
 	RequestNamedLWLockTranche(TRANCHE, HAUL_LOCKS);
 }
 
@@ -50,7 +38,7 @@ startup(void)
 	if (next_startup != NULL)
 		next_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	for (int i = 0; i < lengthof(parts); i++)
+	for (int i = 0; i < nparts; i++)
 	{
 		bool found;
 		Size size = parts[i].size();
@@ -65,8 +53,10 @@ startup(void)
 }
 
 void
-haul_shmem_request(void)
+haul_shmem_request(const ShmemPart *shmem_parts, int count)
 {
+	parts = shmem_parts;
+	nparts = count;
 	next_request = shmem_request_hook;
 	shmem_request_hook = request;
 	next_startup = shmem_startup_hook;

@@ -19,8 +19,18 @@ enum HaulLock
 	HAUL_LOCKS
 };
 
-/* Asks for the memory and its locks, while the server preloads its libraries. */
-extern void haul_shmem_request(void);
+/* What a part of it needs, and how it sets up its memory: zeroed, the first process only. */
+typedef struct ShmemPart
+{
+	const char *name;
+	Size (*size)(void);
+	void (*attach)(void *memory, bool found);
+	Size (*tables_size)(void); /* of hash tables that it makes besides; NULL: none */
+} ShmemPart;
+
+/* Asks for the memory of the parts, which must stay, and for the locks, while the server preloads
+ * its libraries. */
+extern void haul_shmem_request(const ShmemPart *parts, int count);
 
 /* Whether the server preloaded pg_haul. Everything below is allowed only if so. */
 extern bool haul_is_preloaded(void);

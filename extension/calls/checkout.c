@@ -19,8 +19,8 @@
 #include "catalog/pg_type.h"
 
 #include "base/compat.h"
-#include "base/catalog.h"
 #include "calls/checkout.h"
+#include "calls/call.h"
 #include "job/transition.h"
 #include "journal/lease.h"
 #include "rows/job.h"

@@ -18,6 +18,7 @@
 #include "base/compat.h"
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "calls/call.h"
 #include "job/transition.h"
 #include "rows/job.h"
 #include "rows/retry.h"

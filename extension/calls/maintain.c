@@ -12,11 +12,12 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "calls/call.h"
 #include "job/transition.h"
 #include "rows/job.h"
 #include "rows/worker.h"
+#include "rows/workflow_rows.h"
 #include "shared/effects.h"
-#include "workflow/workflow.h"
 
 #define LONGEST_WAIT USECS_PER_SEC /* for another pass of maintenance */
 

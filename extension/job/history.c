@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/owner.h"
 #include "base/settings.h"
 #include "base/table_writer.h"
 #include "job/history.h"

@@ -1,8 +1,8 @@
 /*
- * outcome.h: how jobs ended, told to those who wait for it: workflows, schedules, enqueuers.
+ * outcome.h: notes how jobs ended, for those who wait for it: workflows, schedules, enqueuers.
  *
- * Noted while a call changes jobs, told when it closes. Jobs that nobody waits for cost
- * nothing here.
+ * Noted while a call changes jobs, told when it closes (workflow/consequence.h). Jobs that nobody
+ * waits for cost nothing here.
  */
 #ifndef HAUL_OUTCOME_H
 #define HAUL_OUTCOME_H
@@ -12,7 +12,7 @@
 #include "executor/tuptable.h"
 #include "utils/timestamp.h"
 
-struct Call;
+#include "job/call_data.h"
 
 typedef struct Outcome
 {
@@ -38,10 +38,10 @@ outcome_is_success(const Outcome *outcome)
 }
 
 /* The job, or a run of it, is over. state must be constant; result may be 0. */
-extern void outcome_note(struct Call *call, TupleTableSlot *job, const char *state, Datum result,
+extern void outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result,
 						 bool repeats);
 
-/* Tells all that was noted, and what that brings about: jobs of workflows are released or end. */
-extern void outcomes_tell(struct Call *call);
+/* What was told is not needed any more, and there may be many. */
+extern void outcome_free(Outcome *outcome);
 
 #endif

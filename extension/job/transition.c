@@ -3,10 +3,8 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -14,49 +12,8 @@
 #include "job/outcome.h"
 #include "job/transition.h"
 #include "rows/job.h"
-#include "rows/queue.h"
-#include "shared/database.h"
+#include "rows/workflow_rows.h"
 #include "shared/effects.h"
-#include "tcop/utility.h"
-#include "workflow/workflow.h"
-
-Call *
-call_open(const char *command)
-{
-	Call *call = palloc0(sizeof(Call));
-
-	PreventCommandIfReadOnly(command);
-	PreventCommandIfParallelMode(command);
-	queue_forget();
-	database_note_activity();
-	call->now = GetCurrentTimestamp();
-	call->generation = lane_generation();
-	call->store = job_store_open();
-	call->ledger = ledger_open(call->now);
-	call->history = history_open(call->now);
-	call->scratch =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_haul job", ALLOCSET_DEFAULT_SIZES);
-	return call;
-}
-
-void
-call_next_job(Call *call)
-{
-	MemoryContextReset(call->scratch);
-	MemoryContextSwitchTo(call->scratch);
-}
-
-void
-call_close(Call *call)
-{
-	MemoryContextSwitchTo(MemoryContextGetParent(call->scratch));
-	outcomes_tell(call);
-	history_close(call->history);
-	ledger_close(call->ledger);
-	job_store_close(call->store);
-	MemoryContextDelete(call->scratch);
-	pfree(call);
-}
 
 /* The lease that a running job belongs to; 0 for none. */
 static int64

@@ -18,30 +18,9 @@
 #include "postgres.h"
 
 #include "executor/tuptable.h"
-#include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
-#include "job/history.h"
-#include "job/job_store.h"
-#include "journal/ledger.h"
-
-/* What one call of the worker protocol has in hand. */
-typedef struct Call
-{
-	TimestampTz now;   /* the server's clock when the call began */
-	uint64 generation; /* of lanes; noted before the store took its snapshot */
-	JobStore *store;
-	Ledger *ledger;
-	History *history;
-	List *outcomes;		   /* of Outcome: to be told when the call closes */
-	MemoryContext scratch; /* for one job; call_next_job() resets it */
-} Call;
-
-/* command: for the error on a read-only server or in a read-only transaction */
-extern Call *call_open(const char *command);
-/* Switches to the scratch context, emptied; call_close() switches back. */
-extern void call_next_job(Call *call);
-extern void call_close(Call *call);
+#include "job/call_data.h"
 
 /* Hands a locked ready job to a worker; *claimed is the new version of the job. False
  * when somebody's trigger on haul.jobs suppressed it. */

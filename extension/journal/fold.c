@@ -23,7 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/catalog.h"
+#include "base/owner.h"
 #include "journal/journal.h"
 #include "journal/lease.h"
 #include "journal/ledger.h"

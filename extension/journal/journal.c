@@ -37,6 +37,7 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/owner.h"
 #include "journal/journal.h"
 
 #define TURN (INT64CONST(1) << 20)

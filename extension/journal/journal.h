@@ -18,16 +18,9 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "base/catalog.h"
 #include "base/table_writer.h"
 
-typedef enum Journal
-{
-	JOURNAL_LEDGER,
-	JOURNAL_LEASES,
-	JOURNALS
-} Journal;
-
-#define JOURNAL_SIDES 2
 #define JOURNAL_ENTRY 0 /* the column, from 0 */
 
 /* ---- writing ---- */

@@ -14,7 +14,6 @@
 #include "base/compat.h"
 #include "journal/journal.h"
 #include "journal/ledger.h"
-#include "shared/effects.h"
 
 /* columns of haul._ledger_0 and _1 */
 enum LedgerColumn
@@ -183,21 +182,4 @@ ledger_read(TupleTableSlot *row, LedgerRow *read)
 	if (!row->tts_isnull[LEDGER_LEASE_ID])
 		read->lease = DatumGetInt64(row->tts_values[LEDGER_LEASE_ID]);
 	read->lease_done = DatumGetInt32(row->tts_values[LEDGER_LEASE_DONE]);
-}
-
-PG_FUNCTION_INFO_V1(haul_count_deleted_jobs);
-
-/* For the trigger that sees what somebody deletes by hand. */
-Datum
-haul_count_deleted_jobs(PG_FUNCTION_ARGS)
-{
-	Ledger *ledger = ledger_open(GetCurrentTimestamp());
-	Datum queue = PG_GETARG_DATUM(0);
-	int64 lease = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-
-	ledger_count_many(ledger, queue, COUNT_CANCELS, lease, PG_GETARG_INT32(2));
-	ledger_count_many(ledger, queue, COUNT_DROPS, 0, PG_GETARG_INT32(3));
-	ledger_close(ledger);
-	effects_job_ended();
-	PG_RETURN_VOID();
 }

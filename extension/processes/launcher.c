@@ -33,6 +33,7 @@
 #include "base/settings.h"
 #include "processes/launcher.h"
 #include "shared/database.h"
+#include "shared/lane.h"
 
 #define LIST_INTERVAL (60 * USECS_PER_SEC)	 /* between looks at the list of databases */
 #define REQUEST_INTERVAL (5 * USECS_PER_SEC) /* the same, where one may be new */
@@ -101,6 +102,8 @@ list_databases(void)
 	List *names = NIL;
 	Oid *kept;
 	int nkept = 0;
+	Oid freed[MAX_DATABASES];
+	int nfreed;
 	int capacity = 64;
 	Relation table;
 	TableScanDesc scan;
@@ -131,7 +134,9 @@ list_databases(void)
 	table_close(table, AccessShareLock);
 	CommitTransactionCommand();
 
-	database_keep_only(kept, nkept);
+	nfreed = database_keep_only(kept, nkept, freed);
+	for (int i = 0; i < nfreed; i++)
+		lane_forget(freed[i], InvalidOid);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }

@@ -33,6 +33,7 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/owner.h"
 #include "base/row_writer.h"
 
 enum

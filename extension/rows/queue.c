@@ -12,9 +12,9 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/names.h"
 #include "base/row_reader.h"
 #include "rows/queue.h"
-#include "rows/worker.h"
 
 #define DEFAULT_PRIORITY 16383
 

@@ -17,6 +17,7 @@
 #include "base/compat.h"
 #include "base/catalog.h"
 #include "base/errors.h"
+#include "base/names.h"
 #include "base/row_reader.h"
 #include "rows/worker.h"
 
@@ -41,28 +42,6 @@ enum WorkerColumn
 	WORKER_STARTED_AT,
 };
 
-int
-name_order(const text *a, const text *b)
-{
-	int difference = (int) VARSIZE_ANY_EXHDR(a) - (int) VARSIZE_ANY_EXHDR(b);
-
-	return difference != 0 ? difference
-						   : memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a));
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	return name_order(*(text *const *) a, *(text *const *) b);
-}
-
-bool
-names_contain(const Names *sorted, const text *name)
-{
-	return sorted->count > 0 &&
-		   bsearch(&name, sorted->names, sorted->count, sizeof(text *), compare_names) != NULL;
-}
-
 static Names
 read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
 {
@@ -78,7 +57,7 @@ read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
 	for (int i = 0; i < names.count; i++)
 		names.names[i] = DatumGetTextPP(elements[i]);
 	if (sort)
-		qsort(names.names, names.count, sizeof(text *), compare_names);
+		names_sort(&names);
 	return names;
 }
 

@@ -9,12 +9,7 @@
 #include "storage/lock.h"
 #include "utils/timestamp.h"
 
-/* A sorted or ordered list of names. */
-typedef struct Names
-{
-	int count;
-	text **names;
-} Names;
+#include "base/names.h"
 
 /* How a worker wants to hear of work. */
 typedef enum WorkerWake
@@ -57,11 +52,5 @@ extern Worker *worker_get(int64 id);
  * once and no wait is wanted.
  */
 extern bool worker_lock(int64 id, LOCKMODE mode, bool wait);
-
-/* An order of texts that is cheap to compute: by length, then bytes. */
-extern int name_order(const text *a, const text *b);
-
-/* Whether a name is in a list sorted by name_order(). */
-extern bool names_contain(const Names *sorted, const text *name);
 
 #endif

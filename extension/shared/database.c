@@ -3,8 +3,6 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -15,8 +13,6 @@
 #include "base/settings.h"
 #include "base/shmem.h"
 #include "shared/database.h"
-#include "shared/lane.h"
-#include "shared/waiter.h"
 
 #define IDLE_INTERVAL (5 * USECS_PER_MINUTE) /* between maintenance when nothing happens */
 #define START_AHEAD (USECS_PER_SEC / 2)		 /* of a tick: a process takes its time to start */
@@ -198,15 +194,6 @@ database_want_worker(void)
 		database_wake_worker(MyDatabaseId);
 }
 
-void
-database_replan(void)
-{
-	Database *slot = mine();
-
-	if (slot != NULL && (slot->worker_pid != 0 || waiter_any()))
-		database_wake_worker(MyDatabaseId);
-}
-
 bool
 database_due_at(Oid database, TimestampTz due)
 {
@@ -268,6 +255,25 @@ database_announce(void)
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 }
 
+void
+database_status(DatabaseStatus *status)
+{
+	Database *slot;
+
+	memset(status, 0, sizeof(DatabaseStatus));
+	if (!haul_is_preloaded())
+		return;
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
+	status->launcher_pid = databases->launcher_pid;
+	slot = find(MyDatabaseId);
+	if (slot != NULL)
+	{
+		status->worker_pid = slot->worker_pid;
+		status->served = slot->served;
+	}
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+}
+
 /* ---- for the launcher ---- */
 
 static void
@@ -320,9 +326,11 @@ database_select(Oid database)
 	return slot != NULL;
 }
 
-void
-database_keep_only(const Oid *kept, int count)
+int
+database_keep_only(const Oid *kept, int count, Oid *freed)
 {
+	int nfreed = 0;
+
 	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_DATABASES; i++)
 	{
@@ -339,11 +347,12 @@ database_keep_only(const Oid *kept, int count)
 			SetLatch(&slot->worker->procLatch); /* it ends, and the slot is freed the next time */
 		else
 		{
-			lane_forget(slot->oid, InvalidOid);
+			freed[nfreed++] = slot->oid;
 			slot->oid = InvalidOid;
 		}
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	return nfreed;
 }
 
 int
@@ -651,36 +660,4 @@ database_plan_cron(Oid database, TimestampTz tick)
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 	return tick;
-}
-
-/* ---- haul.background ---- */
-
-PG_FUNCTION_INFO_V1(haul_background);
-
-Datum
-haul_background(PG_FUNCTION_ARGS)
-{
-	TupleDesc description;
-	Datum values[5] = {0};
-	bool nulls[5] = {false};
-
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "haul._background() must return a record");
-	values[0] = BoolGetDatum(haul_is_preloaded());
-	nulls[1] = nulls[2] = true;
-	if (haul_is_preloaded())
-	{
-		Database *slot;
-
-		LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
-		slot = find(MyDatabaseId);
-		values[1] = Int32GetDatum(databases->launcher_pid);
-		nulls[1] = databases->launcher_pid == 0;
-		values[2] = Int32GetDatum(slot == NULL ? 0 : slot->worker_pid);
-		nulls[2] = DatumGetInt32(values[2]) == 0;
-		values[3] = BoolGetDatum(slot != NULL && slot->served);
-		LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
-		values[4] = Int32GetDatum(waiter_count(MyDatabaseId));
-	}
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
 }

@@ -40,9 +40,6 @@ extern void database_wake_worker(Oid database);
 /* A session waits: its worker must run. */
 extern void database_want_worker(void);
 
-/* At commit: a job falls due sooner than the worker knows. Raises no errors. */
-extern void database_replan(void);
-
 /* At commit: a job falls due then, in a lane that has no entry; true if sooner than any before it.
  * Raises no errors. */
 extern bool database_due_at(Oid database, TimestampTz due);
@@ -53,14 +50,25 @@ extern void database_cron_changed(void);
 /* At commit: the extension was created here. Raises no errors. */
 extern void database_announce(void);
 
+/* What is known of the current database; processes that do not run have no pid. */
+typedef struct DatabaseStatus
+{
+	int launcher_pid;
+	int worker_pid;
+	bool served;
+} DatabaseStatus;
+
+extern void database_status(DatabaseStatus *status);
+
 /* ---- for the launcher ---- */
 
 extern void database_launcher_began(void);
 
 /* Makes sure that the database has a slot; false when there is no room. */
 extern bool database_select(Oid database);
-/* All others are not to be served; their slots are freed once their workers have ended. */
-extern void database_keep_only(const Oid *databases, int count);
+/* All others are not to be served; their slots are freed once their workers have ended. Returns how
+ * many were freed now; there must be room for MAX_DATABASES of them. */
+extern int database_keep_only(const Oid *databases, int count, Oid *freed);
 
 typedef struct DatabaseView
 {

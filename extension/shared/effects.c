@@ -20,7 +20,7 @@
 #include "base/compat.h"
 #include "base/catalog.h"
 #include "base/shmem.h"
-#include "calls/await.h"
+#include "shared/awaiting.h"
 #include "shared/database.h"
 #include "shared/effects.h"
 #include "shared/waiter.h"
@@ -123,9 +123,11 @@ plan(const Note *note)
 {
 	LaneDue due = lane_due_at(&note->key.tag, note->later);
 
-	if (due == LANE_DUE_SOONEST ||
-		(due == LANE_DUE_LOST && database_due_at(MyDatabaseId, note->later)))
-		database_replan();
+	if (due == LANE_DUE_LATER ||
+		(due == LANE_DUE_LOST && !database_due_at(MyDatabaseId, note->later)))
+		return;
+	if (database_worker_runs() || waiter_any())
+		database_wake_worker(MyDatabaseId);
 }
 
 static void
@@ -157,7 +159,7 @@ apply(void)
 	if (announce)
 		database_announce();
 	if (job_ended)
-		await_wake();
+		awaiting_wake();
 	if (cron_changed)
 		database_cron_changed();
 }

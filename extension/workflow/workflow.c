@@ -9,44 +9,21 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "lib/pairingheap.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "base/arguments.h"
 #include "base/catalog.h"
-#include "base/row_reader.h"
 #include "base/row_writer.h"
 #include "base/table_writer.h"
 #include "job/transition.h"
 #include "rows/job.h"
+#include "rows/workflow_rows.h"
 #include "workflow/workflow.h"
-
-/* columns of haul.workflow_jobs */
-enum MemberColumn
-{
-	MEMBER_WORKFLOW_ID,
-	MEMBER_STEP,
-	MEMBER_NAME,
-	MEMBER_KIND,
-	MEMBER_JOB_ID,
-	MEMBER_RUN_AT,
-	MEMBER_AFTER,
-	MEMBER_NEXT,
-	MEMBER_GATES,
-	MEMBER_IF_FAILED,
-};
 
 /* columns of haul._gates */
 enum GateColumn
@@ -73,29 +50,6 @@ enum EndColumn
 	END_JOB,
 };
 
-/* columns of haul.workflows */
-enum WorkflowColumn
-{
-	WORKFLOW_ID,
-	WORKFLOW_NAME,
-	WORKFLOW_CREATED_AT,
-	WORKFLOW_CREATED_BY,
-	WORKFLOW_CANCELLED_AT,
-};
-
-typedef struct Member
-{
-	int64 workflow;
-	int step;
-	char *name;
-	int64 job;
-	TimestampTz run_at;
-	int nnext;
-	Datum *next;	  /* int4 */
-	Datum *gates;	  /* int8 */
-	Datum *if_failed; /* text */
-} Member;
-
 /* Something to be done about a member, in the order of workflows and steps. */
 typedef struct Todo
 {
@@ -116,24 +70,7 @@ struct WorkflowChange
 	uint64 locked;		   /* a bit for each lock held */
 };
 
-/* ---- the lock ---- */
-
-/*
- * Ends of members hold it shared, a retry of the workflow exclusively: it must not look at a member
- * that ends just then. Many workflows share one, so that a call takes few; only these ever make
- * somebody wait.
- */
-#define WORKFLOW_LOCKS 64
-
-static void
-lock_workflow(int64 workflow, LOCKMODE mode)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->workflows,
-					   (uint32) (workflow % WORKFLOW_LOCKS), 1);
-	(void) LockAcquire(&tag, mode, false, false);
-}
+/* ---- what is to be done ---- */
 
 static void
 share_workflow(WorkflowChange *change, int64 workflow)
@@ -142,121 +79,11 @@ share_workflow(WorkflowChange *change, int64 workflow)
 
 	if ((change->locked & bit) != 0)
 		return;
-	lock_workflow(workflow, ShareLock);
+	workflow_lock(workflow, ShareLock);
 	change->locked |= bit;
 	/* what a retry did meanwhile is to be seen */
 	job_store_renew(change->call->store);
 }
-
-PG_FUNCTION_INFO_V1(haul_lock_workflow);
-
-/* No member's end is dealt with until the transaction is over. */
-Datum
-haul_lock_workflow(PG_FUNCTION_ARGS)
-{
-	lock_workflow(PG_GETARG_INT64(0), ExclusiveLock);
-	PG_RETURN_VOID();
-}
-
-/* ---- reading ---- */
-
-static int
-read_array(Datum value, Oid type, Datum **elements)
-{
-	int16 length;
-	bool byval;
-	char align;
-	int count;
-
-	get_typlenbyvalalign(type, &length, &byval, &align);
-	/* a copy: the row goes away with its reader */
-	deconstruct_array(DatumGetArrayTypePCopy(value), type, length, byval, align, elements, NULL,
-					  &count);
-	return count;
-}
-
-static Member *
-read_member(TupleTableSlot *row)
-{
-	Member *member = palloc(sizeof(Member));
-	Datum *values = row->tts_values;
-
-	member->workflow = DatumGetInt64(values[MEMBER_WORKFLOW_ID]);
-	member->step = DatumGetInt32(values[MEMBER_STEP]);
-	member->name = TextDatumGetCString(values[MEMBER_NAME]);
-	member->job = DatumGetInt64(values[MEMBER_JOB_ID]);
-	member->run_at = DatumGetTimestampTz(values[MEMBER_RUN_AT]);
-	member->nnext = read_array(values[MEMBER_NEXT], INT4OID, &member->next);
-	(void) read_array(values[MEMBER_GATES], INT8OID, &member->gates);
-	(void) read_array(values[MEMBER_IF_FAILED], TEXTOID, &member->if_failed);
-	return member;
-}
-
-static Member *
-find_member(Oid index, ScanKey keys, int nkeys)
-{
-	RowReader reader;
-	TupleTableSlot *row;
-	Member *member = NULL;
-
-	row_reader_open(&reader, haul_catalog()->workflow_jobs, index, AccessShareLock, keys, nkeys);
-	row = row_reader_next(&reader);
-	if (row != NULL)
-		member = read_member(row);
-	row_reader_close(&reader);
-	return member;
-}
-
-static Member *
-member_of_job(int64 job)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
-	return find_member(haul_catalog()->workflow_jobs_job, &key, 1);
-}
-
-static Member *
-member_at_step(int64 workflow, int step)
-{
-	ScanKeyData keys[2];
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(workflow));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(step));
-	return find_member(haul_catalog()->workflow_jobs_pkey, keys, 2);
-}
-
-bool
-workflow_knows(int64 job)
-{
-	return member_of_job(job) != NULL;
-}
-
-static bool
-is_cancelled(TupleTableSlot *job)
-{
-	RowReader reader;
-	ScanKeyData key;
-	TupleTableSlot *row;
-	bool cancelled;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, job_value(job, JOB_WORKFLOW_ID));
-	row_reader_open(&reader, haul_catalog()->workflows, haul_catalog()->workflows_pkey,
-					AccessShareLock, &key, 1);
-	row = row_reader_next(&reader);
-	cancelled = row != NULL && !row->tts_isnull[WORKFLOW_CANCELLED_AT];
-	row_reader_close(&reader);
-	return cancelled;
-}
-
-bool
-workflow_was_cancelled(TupleTableSlot *job)
-{
-	lock_workflow(DatumGetInt64(job_value(job, JOB_WORKFLOW_ID)), ShareLock);
-	return is_cancelled(job);
-}
-
-/* ---- what is to be done ---- */
 
 static int
 compare_todos(const pairingheap_node *a, const pairingheap_node *b, void *arg)
@@ -332,7 +159,7 @@ workflow_change_close(WorkflowChange *change)
 /* ---- the end of a member ---- */
 
 static void
-record_end(WorkflowChange *change, const Member *member, const Outcome *outcome)
+record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
 {
 	TupleTableSlot *row;
 
@@ -363,7 +190,7 @@ record_end(WorkflowChange *change, const Member *member, const Outcome *outcome)
 
 /* The text stays as long as the call: jobs may be cancelled for it. */
 static const char *
-reason_to_cancel(WorkflowChange *change, const Member *member, const Outcome *outcome)
+reason_to_cancel(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
 {
 	const char *was = strcmp(outcome->state, "failed") == 0 ? "" : "was ";
 	char *reason = psprintf("\"%s\" (job " INT64_FORMAT ") %s%s", member->name, outcome->id, was,
@@ -376,11 +203,11 @@ void
 workflow_job_ended(WorkflowChange *change, const Outcome *outcome)
 {
 	MemoryContext caller = MemoryContextSwitchTo(change->scratch);
-	Member *member;
+	WorkflowMember *member;
 	const char *reason = NULL;
 
 	share_workflow(change, outcome->workflow);
-	member = member_of_job(outcome->id);
+	member = workflow_member_of_job(outcome->id);
 	/* one that was put into the table by hand has none */
 	if (member != NULL)
 		record_end(change, member, outcome);
@@ -448,7 +275,7 @@ workflow_change_step(WorkflowChange *change)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Call *call = change->call;
-	Member *member;
+	WorkflowMember *member;
 	TupleTableSlot *job;
 	Todo *todo;
 
@@ -458,7 +285,7 @@ workflow_change_step(WorkflowChange *change)
 	MemoryContextSwitchTo(change->scratch);
 	if (todo->gate != 0)
 		count_at_gate(change, todo);
-	else if ((member = member_at_step(todo->workflow, todo->step)) != NULL)
+	else if ((member = workflow_member_at_step(todo->workflow, todo->step)) != NULL)
 	{
 		call_next_job(call);
 		job = lock_waiting(call, member->job);
@@ -466,7 +293,7 @@ workflow_change_step(WorkflowChange *change)
 			;
 		else if (todo->cancel != NULL)
 			transition_drop(call, job, "cancelled", CStringGetTextDatum(todo->cancel));
-		else if (is_cancelled(job))
+		else if (workflow_is_cancelled(job))
 			transition_drop(call, job, "cancelled", CStringGetTextDatum(WORKFLOW_CANCELLED));
 		else
 			transition_release(call, job, member->run_at);
@@ -475,65 +302,4 @@ workflow_change_step(WorkflowChange *change)
 	MemoryContextReset(change->scratch);
 	pfree(todo);
 	return true;
-}
-
-/* ---- by hand ---- */
-
-PG_FUNCTION_INFO_V1(haul_create_workflow);
-
-/* haul._workflow(): as the owner, for the caller. */
-Datum
-haul_create_workflow(PG_FUNCTION_ARGS)
-{
-	Oid types[] = {JSONBOID, TEXTOID};
-	Datum values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
-	char nulls[] = {PG_ARGISNULL(0) ? 'n' : ' ', PG_ARGISNULL(1) ? 'n' : ' ', '\0'};
-	TupleDesc description;
-	Datum results[2];
-	bool result_nulls[2];
-
-	/* the owner, who enqueues them, is above such policies */
-	if (check_enable_rls(haul_catalog()->jobs, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a workflow cannot be enqueued under row-level security"),
-						errdetail("A policy on haul.jobs applies to role \"%s\".",
-								  GetUserNameFromId(GetUserId(), false))));
-	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "haul._workflow() must return a record");
-	haul_query_as_owner("SELECT workflow_id, job_ids FROM haul._create_workflow($1, $2)",
-						lengthof(types), types, values, nulls, results, result_nulls);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), results, result_nulls));
-}
-
-PG_FUNCTION_INFO_V1(haul_cancel_pending);
-
-/* Ends as cancelled those of the jobs that are ready or waiting; waits for whoever has one locked.
- */
-Datum
-haul_cancel_pending(PG_FUNCTION_ARGS)
-{
-	Datum *ids;
-	int count = arguments_array(fcinfo, 0, "ids", INT8OID, &ids);
-	Datum reason = PG_GETARG_DATUM(1);
-	Call *call = call_open("haul._cancel_pending()");
-	int64 cancelled = 0;
-
-	for (int i = 0; i < count; i++)
-	{
-		TupleTableSlot *job;
-		bool pending;
-
-		call_next_job(call);
-		do
-		{
-			job = job_store_find(call->store, DatumGetInt64(ids[i]));
-			pending = job != NULL && !job_says(job, JOB_STATE, "running");
-		} while (pending && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
-		if (!pending)
-			continue;
-		transition_drop(call, job, "cancelled", reason);
-		cancelled++;
-	}
-	call_close(call);
-	PG_RETURN_INT64(cancelled);
 }

@@ -22,7 +22,7 @@
 /* Ends of members in one call, and what they bring about. */
 typedef struct WorkflowChange WorkflowChange;
 
-extern WorkflowChange *workflow_change_open(struct Call *call);
+extern WorkflowChange *workflow_change_open(Call *call);
 
 /* A member ended. */
 extern void workflow_job_ended(WorkflowChange *change, const Outcome *outcome);
@@ -39,16 +39,5 @@ extern void workflow_job_ended(WorkflowChange *change, const Outcome *outcome);
 extern bool workflow_change_step(WorkflowChange *change);
 
 extern void workflow_change_close(WorkflowChange *change);
-
-/* Whether the job is a member of a workflow. One that was is not while a dump is being restored:
- * its end would be lost. */
-extern bool workflow_knows(int64 job);
-
-#define WORKFLOW_CANCELLED "its workflow was cancelled"
-
-/* Whether the workflow to which the job, locked, belongs was cancelled: then it is not to be tried
- * again. Whoever cancels the workflow from now on waits until the transaction ends, and sees what
- * it did. */
-extern bool workflow_was_cancelled(TupleTableSlot *job);
 
 #endif

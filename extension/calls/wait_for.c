@@ -1,5 +1,5 @@
 /*
- * await.c: haul.wait_for() waits on the server until a job has ended.
+ * wait_for.c: haul.wait_for() waits on the server until a job has ended.
  *
  * A procedure, like haul.checkout_wait(): between two looks it has no transaction that could hold
  * anything up. A look is a probe of the primary key; where the job went is looked up once it is
@@ -7,16 +7,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/atomics.h"
-#include "storage/ipc.h"
-#include "storage/latch.h"
-#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -26,97 +21,14 @@
 #include "base/catalog.h"
 #include "base/session_wait.h"
 #include "base/shmem.h"
-#include "calls/await.h"
 #include "job/job_store.h"
 #include "rows/job.h"
+#include "shared/awaiting.h"
 
 #define REST 5				/* milliseconds between looks, however many jobs end */
 #define FIRST_POLL 10		/* where nobody wakes us: the first pause, */
 #define LONGEST_POLL 500	/* and the longest */
 #define CHECK_INTERVAL 2000 /* elsewhere: prepared transactions wake nobody */
-
-/* ---- shared memory ---- */
-
-typedef struct Awaiting
-{
-	pg_atomic_uint32 sessions; /* that wait, in all databases */
-	/* by process number: the database in which it waits, or InvalidOid; written by the process only
-	 */
-	pg_atomic_uint32 databases[FLEXIBLE_ARRAY_MEMBER];
-} Awaiting;
-
-static Awaiting *awaiting; /* NULL: not preloaded */
-static bool waits = false;
-
-static int
-processes(void)
-{
-	return MaxBackends + NUM_AUXILIARY_PROCS;
-}
-
-Size
-await_shmem_size(void)
-{
-	return offsetof(Awaiting, databases) + processes() * sizeof(pg_atomic_uint32);
-}
-
-void
-await_shmem_attach(void *memory, bool found)
-{
-	awaiting = memory;
-	if (found)
-		return;
-	pg_atomic_init_u32(&awaiting->sessions, 0);
-	for (int i = 0; i < processes(); i++)
-		pg_atomic_init_u32(&awaiting->databases[i], InvalidOid);
-}
-
-static pg_atomic_uint32 *
-my_entry(void)
-{
-	return &awaiting->databases[MyProc - ProcGlobal->allProcs];
-}
-
-static void
-stop_waiting(int code, Datum arg)
-{
-	if (!waits)
-		return;
-	waits = false;
-	pg_atomic_write_u32(my_entry(), InvalidOid);
-	pg_atomic_fetch_sub_u32(&awaiting->sessions, 1);
-}
-
-static void
-start_waiting(void)
-{
-	static bool registered = false;
-
-	if (awaiting == NULL)
-		return;
-	if (!registered)
-	{
-		before_shmem_exit(stop_waiting, (Datum) 0);
-		registered = true;
-	}
-	waits = true;
-	pg_atomic_write_u32(my_entry(), MyDatabaseId);
-	/* a full barrier: what is looked at now is looked at after this can be seen */
-	pg_atomic_fetch_add_u32(&awaiting->sessions, 1);
-}
-
-void
-await_wake(void)
-{
-	/* a full barrier: our commit can be seen by those who are not seen here */
-	if (pg_atomic_fetch_add_u32(&awaiting->sessions, 0) == 0)
-		return;
-	for (int i = 0; i < MaxBackends; i++)
-		if (pg_atomic_read_u32(&awaiting->databases[i]) == MyDatabaseId)
-			SetLatch(&ProcGlobal->allProcs[i].procLatch);
-}
-
-/* ---- looking ---- */
 
 /* What is waited for, and what became of it: lives through the transactions. */
 typedef struct Await
@@ -316,14 +228,14 @@ haul_wait_for(PG_FUNCTION_ARGS)
 	await.until = session_wait_end(PG_GETARG_INTERVAL_P(1), "timeout");
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	start_waiting();
+	awaiting_begin();
 	PG_TRY();
 	{
 		look_until_over(&await);
 	}
 	PG_FINALLY();
 	{
-		stop_waiting(0, (Datum) 0);
+		awaiting_end();
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -1,0 +1,47 @@
+/*
+ * cancel.c: ends jobs that nobody runs.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "base/arguments.h"
+#include "calls/call.h"
+#include "job/transition.h"
+#include "rows/job.h"
+
+PG_FUNCTION_INFO_V1(haul_cancel_pending);
+
+/* Ends as cancelled those of the jobs that are ready or waiting; waits for whoever has one locked.
+ */
+Datum
+haul_cancel_pending(PG_FUNCTION_ARGS)
+{
+	Datum *ids;
+	int count = arguments_array(fcinfo, 0, "ids", INT8OID, &ids);
+	Datum reason = PG_GETARG_DATUM(1);
+	Call *call = call_open("haul._cancel_pending()");
+	int64 cancelled = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		TupleTableSlot *job;
+		bool pending;
+
+		call_next_job(call);
+		do
+		{
+			job = job_store_find(call->store, DatumGetInt64(ids[i]));
+			pending = job != NULL && !job_says(job, JOB_STATE, "running");
+		} while (pending && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
+		if (!pending)
+			continue;
+		transition_drop(call, job, "cancelled", reason);
+		cancelled++;
+	}
+	call_close(call);
+	PG_RETURN_INT64(cancelled);
+}

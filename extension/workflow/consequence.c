@@ -1,0 +1,116 @@
+/*
+ * consequence.c: how jobs ended is told to those who wait for it: workflows, schedules, enqueuers.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/catalog.h"
+#include "base/owner.h"
+#include "base/table_writer.h"
+#include "job/outcome.h"
+#include "shared/effects.h"
+#include "workflow/consequence.h"
+#include "workflow/workflow.h"
+
+/* columns of haul.replies */
+enum ReplyColumn
+{
+	REPLY_ID,
+	REPLY_REPLY_TO,
+	REPLY_JOB_ID,
+	REPLY_CLAIM,
+	REPLY_ATTEMPT,
+	REPLY_STATE,
+	REPLY_RESULT,
+	REPLY_ERROR,
+	REPLY_REPEATS,
+	REPLY_FINISHED_AT,
+	REPLY_ENQUEUED_BY,
+};
+
+/* A row in the mailbox, and a NOTIFY to whoever listens. */
+static void
+reply(Call *call, const Outcome *outcome, TableWriter **replies)
+{
+	TupleTableSlot *row;
+	NameData enqueued_by;
+
+	if (*replies == NULL)
+		*replies = table_writer_open(haul_catalog()->replies);
+	namestrcpy(&enqueued_by, outcome->enqueued_by);
+	row = table_writer_row(*replies);
+	table_writer_set(row, REPLY_ID,
+					 Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
+	table_writer_set(row, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
+	table_writer_set(row, REPLY_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(row, REPLY_CLAIM, Int32GetDatum(outcome->claim));
+	table_writer_set(row, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
+	table_writer_set(row, REPLY_STATE, CStringGetTextDatum(outcome->state));
+	if (outcome->result != (Datum) 0)
+		table_writer_set(row, REPLY_RESULT, outcome->result);
+	if (outcome->error != (Datum) 0)
+		table_writer_set(row, REPLY_ERROR, outcome->error);
+	table_writer_set(row, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
+	table_writer_set(row, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
+	table_writer_set(row, REPLY_ENQUEUED_BY, NameGetDatum(&enqueued_by));
+	table_writer_add(*replies);
+	effects_replied(outcome->reply_to);
+}
+
+static void
+tell_schedule(Call *call, const Outcome *outcome)
+{
+	static Oid types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+	Datum values[] = {
+		Int64GetDatum(outcome->id),			 PointerGetDatum(outcome->cron_name),
+		CStringGetTextDatum(outcome->state), TimestampTzGetDatum(outcome->started_at),
+		TimestampTzGetDatum(call->now),		 outcome->error,
+	};
+	char nulls[] = "      ";
+
+	if (outcome->started_at == 0)
+		nulls[3] = 'n';
+	if (outcome->error == (Datum) 0)
+		nulls[5] = 'n';
+	haul_run_as_owner("SELECT haul._cron_job_ended($1, $2, $3, $4, $5, $6)", lengthof(types), types,
+					  values, nulls);
+}
+
+void
+consequences_tell(Call *call)
+{
+	TableWriter *replies = NULL;
+	WorkflowChange *change = NULL;
+	int told = 0; /* those before are freed */
+
+	/* each may end others, which are noted behind it */
+	do
+	{
+		for (; told < list_length(call->outcomes); told++)
+		{
+			Outcome *outcome = list_nth(call->outcomes, told);
+
+			if (outcome->reply_to != NULL)
+				reply(call, outcome, &replies);
+			if (outcome->cron_name != NULL)
+				tell_schedule(call, outcome);
+			if (outcome->workflow != 0)
+			{
+				if (change == NULL)
+					change = workflow_change_open(call);
+				workflow_job_ended(change, outcome);
+			}
+			outcome_free(outcome);
+		}
+	} while (change != NULL && workflow_change_step(change));
+	if (change != NULL)
+		workflow_change_close(change);
+	if (replies != NULL)
+		table_writer_close(replies);
+}
