@@ -63,7 +63,7 @@ check-cassert: cpp ## run all tests on a PostgreSQL with assertions, built from 
 	@scripts/deps cassert
 	@JOBS=$(JOBS) test/run-cassert
 
-check-headers: deps-build ## compile the extension against the headers of PostgreSQL 15, 17 and 18
+check-headers: deps-build ## compile the extension against the headers of PostgreSQL 15, 17, 18 and 19
 	@scripts/check-headers
 
 bench: deps-bench cpp install-extension ## measure the queue beside others on a throw-away cluster; takes 15 minutes

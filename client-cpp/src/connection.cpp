@@ -89,6 +89,9 @@ connection::connection(const std::string& dsn, const std::string& application_na
     compat::inhibit_reactivation(*raw_);
 }
 
+// Not inline: compilers that see what is destroyed warn of an empty optional<connection>.
+connection::~connection() = default;
+
 bool connection::is_open() const noexcept {
     return compat::is_open(*raw_);
 }

@@ -13,8 +13,11 @@
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
 #include "storage/latch.h"
+#include "storage/shmem.h"
 #include "tcop/pquery.h"
+#include "utils/hsearch.h"
 #include "utils/relcache.h"
+#include "utils/tuplestore.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -35,23 +38,67 @@ typedef bool TU_UpdateIndexes;
 #define haul_only_summarizing(indexes) ((indexes) == TU_Summarizing)
 #endif
 
-/* 18: index_beginscan takes a place for instrumentation. */
+/* 18: index_beginscan takes a place for instrumentation. 19: and options. */
 static inline IndexScanDesc
 haul_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, 0);
 #endif
 }
 
-/* 16: ExecInsertIndexTuples can be told to serve summarizing indexes only. */
+/* 19: scans of a range of TIDs take options. */
+static inline TableScanDesc
+haul_beginscan_tidrange(Relation rel, Snapshot snapshot, ItemPointer first, ItemPointer last)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(rel, snapshot, first, last, SO_NONE);
+#else
+	return table_beginscan_tidrange(rel, snapshot, first, last);
+#endif
+}
+
+/* 19: updates and deletions take options. Waits for other transactions. */
+static inline TM_Result
+haul_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot,
+				  TM_FailureData *failure, LockTupleMode *mode, TU_UpdateIndexes *indexes)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_update(rel, tid, slot, GetCurrentCommandId(true), 0, snapshot,
+							  InvalidSnapshot, true, failure, mode, indexes);
+#else
+	return table_tuple_update(rel, tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
+							  true, failure, mode, indexes);
+#endif
+}
+
+static inline TM_Result
+haul_tuple_delete(Relation rel, ItemPointer tid, Snapshot snapshot, TM_FailureData *failure)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(rel, tid, GetCurrentCommandId(true), 0, snapshot, InvalidSnapshot,
+							  true, failure);
+#else
+	return table_tuple_delete(rel, tid, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true,
+							  failure, false);
+#endif
+}
+
+/* 16: ExecInsertIndexTuples can be told to serve summarizing indexes only. 19: by flags. */
 static inline List *
 haul_insert_index_tuples(ResultRelInfo *relation, TupleTableSlot *slot, EState *estate, bool update,
 						 bool only_summarizing)
 {
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+	return ExecInsertIndexTuples(relation, estate,
+								 (update ? EIIT_IS_UPDATE : 0) |
+									 (only_summarizing ? EIIT_ONLY_SUMMARIZING : 0),
+								 slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
 	return ExecInsertIndexTuples(relation, slot, estate, update, false, NULL, NIL,
 								 only_summarizing);
 #else
@@ -141,6 +188,17 @@ haul_portal_run(Portal portal, long count, bool top_level, DestReceiver *receive
 	return PortalRun(portal, count, top_level, receiver, others, completion);
 #else
 	return PortalRun(portal, count, top_level, true, receiver, others, completion);
+#endif
+}
+
+/* 19: a hash table in shared memory has one size. */
+static inline HTAB *
+haul_shmem_hash(const char *name, long size, HASHCTL *info, int flags)
+{
+#if PG_VERSION_NUM >= 190000
+	return ShmemInitHash(name, size, info, flags);
+#else
+	return ShmemInitHash(name, size, size, info, flags);
 #endif
 }
 

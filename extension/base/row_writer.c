@@ -69,8 +69,7 @@ row_update(Relation table, TupleTableSlot *row, int column, Datum value)
 	copy->tts_values[column] = value;
 	ExecStoreVirtualTuple(copy);
 	/* the lock is ours: nobody can have changed it */
-	result = table_tuple_update(table, &row->tts_tid, copy, GetCurrentCommandId(true), snapshot,
-								InvalidSnapshot, true, &failure, &mode, &indexes);
+	result = haul_tuple_update(table, &row->tts_tid, copy, snapshot, &failure, &mode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result %d of updating a row of %s", result,
 			 RelationGetRelationName(table));

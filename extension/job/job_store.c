@@ -450,9 +450,8 @@ update_directly(JobStore *store, TupleTableSlot *job)
 	TM_Result result;
 
 	/* The lock is ours already: waiting is only what heap_update asks of callers. */
-	result =
-		table_tuple_update(store->heap, &job->tts_tid, store->edited, GetCurrentCommandId(true),
-						   store->snapshot, InvalidSnapshot, true, &failure, &mode, &indexes);
+	result = haul_tuple_update(store->heap, &job->tts_tid, store->edited, store->snapshot, &failure,
+							   &mode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result %d of updating a job", result);
 	if (indexes != TU_None)
@@ -506,8 +505,7 @@ job_store_delete(JobStore *store, TupleTableSlot *job)
 		delete_by_executor(store, job);
 		return true;
 	}
-	if (table_tuple_delete(store->heap, &job->tts_tid, GetCurrentCommandId(true), store->snapshot,
-						   InvalidSnapshot, true, &failure, false) == TM_Ok)
+	if (haul_tuple_delete(store->heap, &job->tts_tid, store->snapshot, &failure) == TM_Ok)
 		return true;
 	job_store_renew(store);
 	return false;

@@ -169,7 +169,7 @@ begin_side(JournalReader *reader, int side)
 	reader->row = table_slot_create(reader->table, NULL);
 	ItemPointerSet(&from, fold.front, 0);
 	ItemPointerSet(&to, InvalidBlockNumber, PG_UINT16_MAX);
-	reader->scan = table_beginscan_tidrange(reader->table, reader->snapshot, &from, &to);
+	reader->scan = haul_beginscan_tidrange(reader->table, reader->snapshot, &from, &to);
 }
 
 static void
@@ -235,7 +235,7 @@ ends_beyond(Oid table_oid, int64 entry, Snapshot snapshot)
 	ItemPointerSet(&to, InvalidBlockNumber, PG_UINT16_MAX);
 	if (blocks > 0)
 	{
-		TableScanDesc scan = table_beginscan_tidrange(table, snapshot, &from, &to);
+		TableScanDesc scan = haul_beginscan_tidrange(table, snapshot, &from, &to);
 
 		while (!found && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, row))
 		{
@@ -346,7 +346,7 @@ journal_mark_folded(Journal journal, int side, int64 upto, BlockNumber front)
 	Relation table = table_open(table_of(journal, side), AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Oid types[] = {TEXTOID, INT8OID, INT8OID, OIDOID, TIDOID};
-	ItemPointerData tid;
+	ItemPointerData tid = {0};
 	Datum values[] = {
 		CStringGetTextDatum(RelationGetRelationName(table)),
 		Int64GetDatum(find_fold(table, snapshot).upto),

@@ -121,8 +121,8 @@ lane_shmem_attach(void *memory, bool found)
 		pg_atomic_init_u64(&lanes->generation, 1);
 		pg_atomic_init_u32(&lanes->nholds, 0);
 	}
-	table = ShmemInitHash("pg_haul lane table", haul_max_lanes, haul_max_lanes, &info,
-						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	table = haul_shmem_hash("pg_haul lane table", haul_max_lanes, &info,
+							HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
 Size

@@ -75,7 +75,7 @@ TEST_F(info_program, exit_status_and_hint_tell_what_is_wrong) {
     }
 
     EXPECT_EQ(haul({"--version"}).status, 0);
-    EXPECT_THAT(haul({"help"}).output, HasSubstr("Usage: haul"));
+    EXPECT_THAT(haul({"help"}).output, HasSubstr("haul [OPTIONS]"));
 }
 
 } // namespace

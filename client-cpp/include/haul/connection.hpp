@@ -25,7 +25,7 @@ public:
     connection& operator=(const connection&) = delete;
     connection(connection&&) noexcept = default;
     connection& operator=(connection&&) noexcept = default;
-    ~connection() = default;
+    ~connection();
 
     /// Valid as long as this object, and through moves of it.
     pqxx::connection& raw() const noexcept { return *raw_; }

@@ -35,9 +35,9 @@ haul::connection connect(const settings& settings) {
 }
 
 void count_jobs(pqxx::connection& connection, const std::string& counts, meters& meters) {
-    const auto counted = pqxx::nontransaction{connection}.exec(counts)[0];
-    meters.ready = counted[0].as<long>();
-    meters.running = counted[1].as<long>();
+    const auto counted = pqxx::nontransaction{connection}.exec(counts);
+    meters.ready = counted[0][0].as<long>();
+    meters.running = counted[0][1].as<long>();
 }
 
 } // namespace
