@@ -66,7 +66,7 @@ std::string process::file::content() const {
 }
 
 process::process(const std::vector<std::string>& command,
-                 const std::map<std::string, std::string>& environment) {
+                 const std::map<std::string, std::string>& environment, const preparation& prepare) {
     std::vector<std::string> arguments = command;
     std::vector<std::string> variables = merged_environment(environment);
     const std::vector<char*> argv = pointers(arguments);
@@ -82,8 +82,11 @@ process::process(const std::vector<std::string>& command,
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, nullptr);
         if (dup2(input, STDIN_FILENO) >= 0 && dup2(output_.descriptor(), STDOUT_FILENO) >= 0 &&
-            dup2(errors_.descriptor(), STDERR_FILENO) >= 0)
+            dup2(errors_.descriptor(), STDERR_FILENO) >= 0) {
+            if (prepare)
+                prepare();
             execvpe(argv[0], argv.data(), envp.data());
+        }
         _exit(127);
     }
     const int error = errno;
@@ -134,8 +137,9 @@ std::string process::errors() const {
 
 worker_process::worker_process(const std::string& dsn, const std::string& yaml,
                                const std::vector<std::string>& flags,
-                               const std::map<std::string, std::string>& environment)
-    : process_(worker_command(dsn, directory_.write("haul.yaml", yaml), flags), environment) {}
+                               const std::map<std::string, std::string>& environment,
+                               const process::preparation& prepare)
+    : process_(worker_command(dsn, directory_.write("haul.yaml", yaml), flags), environment, prepare) {}
 
 worker_process::~worker_process() {
     show_if_failed("the log of worker " + std::to_string(process_.pid()), process_.errors());

@@ -5,6 +5,7 @@
 #include "support/wait.hpp"
 
 #include <csignal>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,10 +18,14 @@ namespace haul::test {
 /// when the object ends is killed. Not thread-safe.
 class process {
 public:
+    /// Called in the child as the last thing before the program is started: async-signal-safe functions only.
+    using preparation = std::function<void()>;
+
     /// Starts command[0] (looked up in PATH) with `environment` added to that of the test. It is killed when
     /// the thread that started it is gone before it, however that ended. Throws std::system_error.
     explicit process(const std::vector<std::string>& command,
-                     const std::map<std::string, std::string>& environment = {});
+                     const std::map<std::string, std::string>& environment = {},
+                     const preparation& prepare = {});
     ~process();
     process(const process&) = delete;
     process& operator=(const process&) = delete;
@@ -68,7 +73,8 @@ class worker_process {
 public:
     worker_process(const std::string& dsn, const std::string& yaml,
                    const std::vector<std::string>& flags = {},
-                   const std::map<std::string, std::string>& environment = {});
+                   const std::map<std::string, std::string>& environment = {},
+                   const process::preparation& prepare = {});
 
     ~worker_process();
 

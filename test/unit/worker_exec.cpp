@@ -130,6 +130,14 @@ TEST(worker_exec, exit_statuses) {
     EXPECT_EQ(expect<haul::retry>(sh("kill -9 $$")).error, "killed by signal 9");
 }
 
+// As an application may that embeds a worker.
+TEST(worker_exec, a_status_that_nobody_can_have_is_no_success) {
+    const auto before = ::signal(SIGCHLD, SIG_IGN);
+    const auto error = expect<haul::retry>(sh("exit 0")).error;
+    ::signal(SIGCHLD, before);
+    EXPECT_THAT(error, testing::HasSubstr("SIGCHLD"));
+}
+
 TEST(worker_exec, the_error_is_the_end_of_standard_error) {
     const auto error =
         expect<haul::retry>(sh("yes chatter | head -c 500000 >&2; echo the end >&2; exit 1")).error;

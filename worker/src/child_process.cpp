@@ -127,7 +127,7 @@ child_process::child_process(const std::vector<std::string>& command,
 }
 
 child_process::~child_process() {
-    if (status_)
+    if (ended_)
         return;
     signal_group(SIGKILL);
     wait();
@@ -136,17 +136,19 @@ child_process::~child_process() {
 // Until it is waited for, the program keeps its process id, and so the group its name, even when it has
 // ended.
 void child_process::signal_group(int number) noexcept {
-    if (!status_)
+    if (!ended_)
         ::kill(-pid_, number);
 }
 
-int child_process::wait() noexcept {
-    int status = 0;
-    while (!status_) {
-        if (::waitpid(pid_, &status, 0) == pid_ || errno != EINTR)
+std::optional<int> child_process::wait() noexcept {
+    while (!ended_) {
+        int status = 0;
+        const pid_t found = ::waitpid(pid_, &status, 0);
+        if (found == pid_)
             status_ = status;
+        ended_ = found == pid_ || errno != EINTR;
     }
-    return *status_;
+    return status_;
 }
 
 } // namespace haul::core

@@ -46,12 +46,13 @@ public:
 
     /// Sends a signal to every process of the group.
     void signal_group(int number) noexcept;
-    /// Takes the status of the program, as waitpid() gives it; waits for its end. The group has no name
-    /// afterwards.
-    int wait() noexcept;
+    /// Waits for the end of the program and takes its status, as waitpid() gives it. Empty when somebody else
+    /// took it, or nobody can: in a process that ignores SIGCHLD. The group has no name afterwards.
+    std::optional<int> wait() noexcept;
 
 private:
     pid_t pid_ = -1;
+    bool ended_ = false; // and waited for
     std::optional<int> status_;
     descriptor process_;
     descriptor input_;

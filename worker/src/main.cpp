@@ -1,5 +1,6 @@
 #include "command_line.hpp"
 #include "info.hpp"
+#include "process_setup.hpp"
 
 #include "haul/worker.hpp"
 
@@ -44,6 +45,7 @@ int report(const haul::error& error, int status) {
 } // namespace
 
 int main(int argc, char** argv) {
+    program::set_up_process();
     try {
         return execute(program::parse_command_line({argv + 1, argv + argc}));
     } catch (const program::usage_error& e) {

@@ -51,8 +51,8 @@ public:
     conversation(const std::vector<std::string>& command, const job_context& job)
         : job_{job}, input_{job.to_json() + '\n'}, program_{command, variables_of(job)} {}
 
-    /// Returns the program's status, as waitpid() gives it.
-    int run() {
+    /// Returns the program's status, as waitpid() gives it, if it can be had.
+    std::optional<int> run() {
         while (!has_ended_)
             step();
         // What it started and left behind may hold the pipes open: read what is there and no more.
@@ -183,13 +183,20 @@ std::string message(const std::string& what, std::string_view errors) {
     return errors.empty() ? what : what + ": " + std::string{errors};
 }
 
+std::string ending_of(std::optional<int> status) {
+    if (!status)
+        return "the exit status is unknown: the process of the worker ignores SIGCHLD, or something else in "
+               "it "
+               "waits for its children";
+    return WIFEXITED(*status) ? "exit status " + std::to_string(WEXITSTATUS(*status))
+                              : "killed by signal " + std::to_string(WTERMSIG(*status));
+}
+
 outcome run_program(const std::vector<std::string>& command, const job_context& job) {
     conversation talk{command, job};
-    const int status = talk.run();
-    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    const std::string what = WIFEXITED(status) ? "exit status " + std::to_string(code)
-                                               : "killed by signal " + std::to_string(WTERMSIG(status));
-    const std::string reason = message(what, talk.errors());
+    const auto status = talk.run();
+    const int code = status && WIFEXITED(*status) ? WEXITSTATUS(*status) : -1;
+    const std::string reason = message(ending_of(status), talk.errors());
     if (code == exit_snooze)
         return snooze{snooze_delay(talk.output())};
     if (code == exit_discard)
