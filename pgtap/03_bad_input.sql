@@ -57,6 +57,7 @@ INSERT INTO bad (col, value, state, shown) VALUES
 	('pin_strict', NULL, '23502', NULL),
 	('pin_strict', 'true', '23514', NULL), -- without a pin
 	('every', '-1 day', '23514', '-1 day'),
+	('every', '1 microsecond', '23514', '00:00:00.000001'),
 	('keep', '-1 day', '23514', '-1 day'),
 	('state', 'running', '23514', 'running'),
 	('state', 'completed', '23514', 'completed'),
@@ -186,26 +187,56 @@ SELECT lives_ok(statement, regexp_replace(statement, '\s+', ' ', 'g')) FROM unne
 CREATE FUNCTION helper.enqueue_if_allowed(col text, value text) RETURNS void LANGUAGE plpgsql
 AS $$
 BEGIN
-	EXECUTE format('INSERT INTO haul.jobs (queue, kind, %I) VALUES (%L, %L, %L)', col, 'extreme', col || ' ' || value,
-		value);
+	EXECUTE format('INSERT INTO haul.jobs (queue, kind, "%s") VALUES (%L, %L, ''%s'')', col, 'extreme',
+		left(col || ' ' || value, 128), value);
 EXCEPTION WHEN check_violation OR datetime_field_overflow OR interval_field_overflow THEN
 	NULL; -- refused: as good
 END
 $$;
-SELECT helper.enqueue_if_allowed(col, value) FROM (VALUES ('run_at', '-infinity'), ('run_at', 'infinity'),
-	('run_at', '294276-12-31 23:59:59+00'),
+CREATE TEMP TABLE extreme_values AS SELECT * FROM (VALUES ('run_at', '-infinity'), ('run_at', 'infinity'),
+	('run_at', '294276-12-31 23:59:59+00'), ('run_at', '9999-12-31 23:59:59.999999+00'), ('run_at', '0001-01-01 00:00:00+00'),
 	('run_at', '4713-01-01 00:00:00+00 BC'), ('expires_at', 'infinity'), ('expires_at', '-infinity'),
-		('queue_timeout', '170000000 years'),
-	('keep', '170000000 years'), ('keep', '290000 years'), ('timeout', '170000000 years'),
-		('every', '170000000 years')) AS v (col, value);
+	('expires_at', '294276-12-31 23:59:59+00'), ('enqueued_at', 'infinity'), ('enqueued_at', '-infinity'),
+	('enqueued_at', '294276-12-31 23:59:59+00'), ('enqueued_at', '9999-12-31 23:59:59.999999+00'),
+	('queue_timeout', '170000000 years'), ('queue_timeout', '1000 years'), ('keep', '170000000 years'), ('keep', '290000 years'),
+	('keep', '1000 years'), ('timeout', '170000000 years'), ('every', '170000000 years'), ('every', '1000 years'),
+	-- short in all, but not in its parts, which are added one after the other
+	('queue_timeout', '293000 years -106900000 days'), ('keep', '293000 years -106900000 days'),
+	('every', '293000 years -106900000 days'), ('every', '1000 years -365000 days')) AS v (col, value);
+SELECT helper.enqueue_if_allowed(col, value) FROM extreme_values;
+-- Two at a time, of jobs that are ready and of those that wait for others
+SELECT helper.enqueue_if_allowed(a.col || '", "' || b.col, a.value || $$', '$$ || b.value)
+	FROM extreme_values AS a JOIN extreme_values AS b ON a.col < b.col AND a.value <> b.value;
+CREATE FUNCTION helper.chain_if_allowed(options jsonb) RETURNS void LANGUAGE plpgsql
+AS $$
+BEGIN
+	PERFORM haul.chain(jsonb_build_array('{"kind": "first", "queue": "extreme"}'::jsonb,
+		'{"kind": "second", "queue": "extreme"}'::jsonb || options), if_failed => 'run');
+EXCEPTION WHEN check_violation OR datetime_field_overflow OR interval_field_overflow OR invalid_parameter_value THEN
+	NULL; -- refused: as good
+END
+$$;
+SELECT helper.chain_if_allowed(jsonb_build_object(a.col, a.value, b.col, b.value))
+	FROM extreme_values AS a JOIN extreme_values AS b ON a.col < b.col
+	WHERE a.col NOT IN ('every', 'enqueued_at') AND b.col NOT IN ('every', 'enqueued_at');
 SELECT haul.register_worker('x', '{"queues": ["extreme"]}') AS x \gset
 SELECT lives_ok('SELECT * FROM haul.queue_status', 'extreme values do not break haul.queue_status');
 SELECT lives_ok(format('SELECT haul.next_due(%s)', :x), 'nor haul.next_due');
 SELECT lives_ok('SELECT haul.maintain()', 'nor haul.maintain');
-CREATE TEMP TABLE extreme AS SELECT * FROM haul.checkout(:x, 100);
-SELECT lives_ok(format('SELECT haul.complete(%s, ARRAY[%s], ARRAY[%s])', :x, e.id, e.claim),
-	'a job with an extreme value completes: ' || e.kind)
-	FROM extreme AS e;
+UPDATE haul.jobs SET run_at = least(run_at, now()), expires_at = NULL WHERE queue = 'extreme' AND state = 'ready';
+CREATE TEMP TABLE extreme AS SELECT * FROM haul.checkout(:x, 10000);
+SELECT cmp_ok(count(*), '>', 10::bigint, 'many jobs with extreme values may be enqueued') FROM extreme;
+SELECT is_empty(format($$ SELECT e.kind, r FROM extreme AS e, LATERAL helper.refusal(CASE e.id %% 4
+		WHEN 0 THEN format('SELECT haul.snooze(%1$s, %%s, %%s, ''1000 years'')', e.id, e.claim)
+		WHEN 1 THEN format('SELECT haul.fail(%1$s, %%s, %%s, ''e'', retry_in => ''1000 years'')', e.id, e.claim)
+		ELSE format('SELECT haul.complete(%1$s, ARRAY[%%s], ARRAY[%%s])', e.id, e.claim) END) AS r
+	WHERE r.state <> '00000' $$, :x), 'each of them is completed, snoozed or tried again');
+UPDATE haul.jobs SET run_at = least(run_at, now()), expires_at = NULL WHERE queue = 'extreme' AND state = 'ready';
+CREATE TEMP TABLE extreme_again AS SELECT * FROM haul.checkout(:x, 10000);
+SELECT is_empty(format($$ SELECT e.kind, r FROM extreme_again AS e, LATERAL helper.refusal(
+		format('SELECT haul.complete(%1$s, ARRAY[%%s], ARRAY[%%s])', e.id, e.claim)) AS r
+	WHERE r.state <> '00000' $$, :x), 'and so is what came after them');
+SELECT lives_ok('SELECT haul.maintain()', 'and maintenance goes on');
 SELECT lives_ok(format('SELECT haul.next_due(%s)', :x), 'haul.next_due with what is left');
 SELECT lives_ok('SELECT * FROM haul.queue_status', 'haul.queue_status with what is left');
 
@@ -216,6 +247,7 @@ SELECT throws_ok(statement, '23514', NULL, statement) FROM unnest(ARRAY[
 	$$ INSERT INTO haul.queues (name, priority) VALUES ('q', 0) $$,
 	$$ INSERT INTO haul.queues (name, keep_completed) VALUES ('q', '-1 s') $$,
 	$$ INSERT INTO haul.queues (name, keep_failed) VALUES ('q', '-1 s') $$,
+	$$ INSERT INTO haul.queues (name, keep_completed) VALUES ('q', '293000 years -106900000 days') $$,
 	$$ INSERT INTO haul.kinds (kind) VALUES ('') $$]) AS statement;
 SELECT throws_ok($$ INSERT INTO haul.kinds (kind, backoff) VALUES ('k', 'fibonacci') $$, '22023', NULL,
 	'an unknown backoff of a kind');

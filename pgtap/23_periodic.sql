@@ -86,5 +86,5 @@ SELECT haul.register_worker('u', '{"queues": ["u"]}') AS u \gset
 SELECT is(helper.checkout_kinds(:u), 'p', 'while it runs');
 SELECT is(haul.enqueue('p', every => '1 h', unique_key => 'x', unique_until => 'started'), :id::bigint, 'its key is taken, since it comes again');
 
-SELECT throws_ok($$ INSERT INTO haul.jobs (kind, every) VALUES ('p', '0') $$, '23514', NULL, 'every must be longer than 0');
+SELECT throws_ok($$ INSERT INTO haul.jobs (kind, every) VALUES ('p', '0') $$, '23514', NULL, 'every must be at least 1 ms');
 \ir include/finish.psql

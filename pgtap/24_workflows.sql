@@ -229,7 +229,7 @@ SELECT is(r.state || ' ' || r.message, expected, description)
 		('[{"kind": "a"}, {"kind": "b", "after": {"name": "1", "if": "x"}}]',
 		 '22023 option "after" has an item that is neither a name nor {"name", "if_failed"}: {"if": "x", "name": "1"}', 'an unknown key of an edge'),
 		('[{"kind": "a", "if_failed": "explode"}]', '22023 if_failed must be "cancel", "wait" or "run", not "explode"', 'an unknown policy'),
-		('[{"kind": "a"}, {"kind": "b", "after": "1", "run_at": "infinity"}]', '22023 run_at of job "2" must be a finite time', 'a job that never runs'),
+		('[{"kind": "a"}, {"kind": "b", "after": "1", "run_at": "infinity"}]', '22023 run_at of job "2" must be a time of the years 1 to 9999', 'a job that never runs'),
 		('[{"kind": "a", "name": ""}]', '22023 the name of a job in a workflow must be a string of 1 to 255 characters, not ""', 'an empty name'),
 		('[{"kind": "a", "every": "1 h"}]', '22023 unknown option "every" of a job in a workflow', 'a periodic job'),
 		('[]', '22023 a workflow must have 1 to 100000 jobs, not 0', 'no jobs'),

@@ -13,3 +13,11 @@ Never more than 365 days. Errors: 22023 for an unknown backoff or an attempt bel
 CREATE FUNCTION haul._setting(name text) RETURNS interval
 	LANGUAGE c STABLE STRICT
 	AS 'MODULE_PATHNAME', 'haul_setting';
+
+-- Bounds of times and durations: within them no sum of theirs is out of range (times.h).
+CREATE FUNCTION haul._is_time(at timestamptz) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'haul_is_time';
+CREATE FUNCTION haul._is_duration(duration interval) RETURNS boolean
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'haul_is_duration';

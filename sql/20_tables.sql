@@ -64,7 +64,7 @@ COMMENT ON COLUMN haul.jobs.queue IS 'Queue, 1 to 63 characters of any kind; "na
 COMMENT ON COLUMN haul.jobs.kind IS 'What to do: the name under which workers register a handler, 1 to 128 characters';
 COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object';
 COMMENT ON COLUMN haul.jobs.priority IS 'Order within the queue: 1 runs first, 32767 last';
-COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time; infinity for a waiting job that something else makes ready';
+COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time, of the years 1 to 9999; infinity for a waiting job that something else makes ready';
 COMMENT ON COLUMN haul.jobs.max_attempts IS 'Executions allowed in all, at least 1';
 COMMENT ON COLUMN haul.jobs.backoff IS 'Pause before a retry, see haul.backoff_delay(); NULL: that of the kind (haul.kinds), else of the setting haul.backoff';
 COMMENT ON COLUMN haul.jobs.timeout IS 'The worker stops an execution that takes longer; NULL: no limit';
@@ -79,7 +79,7 @@ COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limit
 COMMENT ON COLUMN haul.jobs.pin IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any worker take it';
 COMMENT ON COLUMN haul.jobs.pin_strict IS 'Only the worker named by pin takes the job';
 COMMENT ON COLUMN haul.jobs.avoid IS 'Names of workers that never take the job';
-COMMENT ON COLUMN haul.jobs.every IS 'The job runs again so long after the end of each run that completes or is discarded; failed for good or cancelled, it ends';
+COMMENT ON COLUMN haul.jobs.every IS 'The job runs again so long after the end of each run that completes or is discarded, at least 1 ms; failed for good or cancelled, it ends';
 COMMENT ON COLUMN haul.jobs.workflow_id IS 'Workflow it belongs to (haul.workflows), set by haul.workflow() and haul.chain()';
 COMMENT ON COLUMN haul.jobs.reply_to IS 'Mailbox of the enqueuer: each end of the job, or of a run of it, puts a row into haul.replies';
 COMMENT ON COLUMN haul.jobs.keep IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
@@ -139,8 +139,8 @@ COMMENT ON COLUMN haul.job_errors.detail IS 'What else the worker reported';
 CREATE TABLE haul.queues (
 	name           text COLLATE "C" PRIMARY KEY CHECK (char_length(name) BETWEEN 1 AND 63),
 	priority       smallint NOT NULL DEFAULT 16383 CHECK (priority >= 1),
-	keep_completed interval CHECK (keep_completed BETWEEN interval '0' AND interval '1000 years'),
-	keep_failed    interval CHECK (keep_failed BETWEEN interval '0' AND interval '1000 years')
+	keep_completed interval CHECK (haul._is_duration(keep_completed)),
+	keep_failed    interval CHECK (haul._is_duration(keep_failed))
 );
 COMMENT ON TABLE haul.queues IS 'Settings per queue. A queue needs no row';
 COMMENT ON COLUMN haul.queues.name IS 'Queue';

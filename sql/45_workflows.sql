@@ -157,9 +157,10 @@ BEGIN
 	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'), coalesce(array_agg(e.if_failed #>> '{}'), '{}')
 		INTO tails, heads, policies FROM haul._workflow_edges(jobs, names) AS e;
 	SELECT names[j.n] AS name INTO bad FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY AS j (run_at, n)
-		WHERE NOT isfinite(j.run_at) LIMIT 1;
+		WHERE NOT haul._is_time(j.run_at) LIMIT 1;
 	IF FOUND THEN
-		RAISE EXCEPTION 'run_at of job "%" must be a finite time', bad.name USING ERRCODE = '22023', HINT = 'Give a date and a time.';
+		RAISE EXCEPTION 'run_at of job "%" must be a time of the years 1 to 9999', bad.name
+			USING ERRCODE = '22023', HINT = 'Give a date and a time of these years.';
 	END IF;
 	ordering := haul._topological_order(names, tails, heads);
 	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps FROM unnest(ordering) WITH ORDINALITY AS o(position, step);

@@ -91,6 +91,7 @@ BEGIN
 		GRANT DELETE ON haul.cron TO %1$I;
 		GRANT EXECUTE ON FUNCTION
 			haul.cleanup_workers(interval),
+			haul._is_duration(interval), -- a check of haul.queues
 			haul.cancel_workflow(bigint),
 			haul.retry_workflow(bigint),
 			haul.cron_sync(jsonb),

@@ -14,6 +14,7 @@
 
 #include "base/compat.h"
 #include "base/session_wait.h"
+#include "base/times.h"
 
 void
 session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
@@ -31,17 +32,15 @@ session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
 TimestampTz
 session_wait_end(const Interval *wait, const char *argument)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), IntervalPGetDatum(wait)));
+	const char *problem = interval_problem(wait, 0);
 
-	if (end < now)
+	if (problem != NULL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s must not be negative: %s", argument,
+			 errmsg("%s %s: %s", argument, problem,
 					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(wait))))));
-	return end;
+	return time_after(GetCurrentTimestamp(), wait);
 }
 
 static void

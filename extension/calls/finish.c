@@ -18,6 +18,7 @@
 #include "base/compat.h"
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "base/times.h"
 #include "calls/call.h"
 #include "job/transition.h"
 #include "rows/job.h"
@@ -233,27 +234,14 @@ open_call_for_job(const Token *token, const char *command, TupleTableSlot **job)
 static void
 check_delay(const Interval *delay, const char *name)
 {
-	Interval zero = {0};
-	Interval longest = {.month = 1000 * MONTHS_PER_YEAR};
+	const char *problem = interval_problem(delay, 0);
 
-	if (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(delay),
-										 IntervalPGetDatum(&longest))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be longer than 1000 years", name)));
-	if (DatumGetBool(
-			DirectFunctionCall2(interval_lt, IntervalPGetDatum(delay), IntervalPGetDatum(&zero))))
+	if (problem != NULL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s must not be negative: %s", name,
+			 errmsg("%s %s: %s", name, problem,
 					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(delay))))));
-}
-
-static TimestampTz
-after(TimestampTz time, const Interval *delay)
-{
-	return DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(time), IntervalPGetDatum(delay)));
 }
 
 PG_FUNCTION_INFO_V1(haul_fail);
@@ -299,7 +287,7 @@ haul_fail(PG_FUNCTION_ARGS)
 		else
 		{
 			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now)
-											 : after(call->now, PG_GETARG_INTERVAL_P(5));
+											 : time_after(call->now, PG_GETARG_INTERVAL_P(5));
 			outcome = transition_requeue(call, job, &requeue) ? "ready" : "cancelled";
 		}
 		history_add_error(call->history, job, name, requeue.error, detail);
@@ -355,7 +343,7 @@ haul_snooze(PG_FUNCTION_ARGS)
 	arguments_refuse_null(fcinfo, 3, "delay");
 	check_delay(PG_GETARG_INTERVAL_P(3), "delay");
 	call = open_call_for_job(&token, "haul.snooze()", &job);
-	requeue.run_at = after(call->now, PG_GETARG_INTERVAL_P(3));
+	requeue.run_at = time_after(call->now, PG_GETARG_INTERVAL_P(3));
 	if (job != NULL)
 		(void) transition_requeue(call, job, &requeue);
 	call_close(call);

@@ -17,6 +17,7 @@
 #include "base/owner.h"
 #include "base/settings.h"
 #include "base/table_writer.h"
+#include "base/times.h"
 #include "job/history.h"
 #include "rows/job.h"
 #include "rows/queue.h"
@@ -114,8 +115,7 @@ keep_until(History *history, TupleTableSlot *job, bool completed)
 		if (keep == NULL)
 			return add_seconds(history->now, completed ? haul_keep_completed : haul_keep_failed);
 	}
-	return DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(history->now), IntervalPGetDatum(keep)));
+	return time_after(history->now, keep);
 }
 
 void

@@ -30,10 +30,12 @@
 #include "base/backoff.h"
 #include "base/catalog.h"
 #include "base/settings.h"
+#include "base/times.h"
 #include "job/job_store.h"
 #include "rows/job.h"
 #include "shared/effects.h"
 
+#define SHORTEST_PERIOD 1000 /* µs */
 #define KIND_HINT "Name the kind of work, under which workers register a handler."
 
 /* What the checks look at. */
@@ -147,32 +149,26 @@ check_word(const Row *row, enum JobColumn column, const char *const *words)
 		   "Leave the column out to get its default.");
 }
 
-/* An upper bound keeps the sum of a time and an interval within what timestamps can hold. */
 static void
-check_interval(const Row *row, enum JobColumn column, bool may_be_zero)
+check_interval(const Row *row, enum JobColumn column, int64 least)
 {
-	Interval zero = {0};
-	Interval longest = {.month = 1000 * MONTHS_PER_YEAR};
-	int sign;
+	const char *problem;
 
 	if (job_is_null(row->job, column))
 		return;
-	sign = DatumGetInt32(
-		DirectFunctionCall2(interval_cmp, job_value(row->job, column), IntervalPGetDatum(&zero)));
-	if (sign < 0 || (sign == 0 && !may_be_zero))
-		refuse(row, column, may_be_zero ? "must not be negative" : "must be longer than 0",
-			   "Leave the column out to get its default.");
-	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, job_value(row->job, column),
-										  IntervalPGetDatum(&longest))) > 0)
-		refuse(row, column, "must not be longer than 1000 years", "Use a shorter one.");
+	problem = interval_problem(DatumGetIntervalP(job_value(row->job, column)), least);
+	if (problem != NULL)
+		refuse(row, column, problem,
+			   "Give a duration of up to 1000 years, in all and in each of its parts, or leave the "
+			   "column out.");
 }
 
 static void
-check_finite(const Row *row, enum JobColumn column)
+check_time(const Row *row, enum JobColumn column)
 {
 	if (!job_is_null(row->job, column) &&
-		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(job_value(row->job, column))))
-		refuse(row, column, "must be a finite time", "Give a date and a time.");
+		!time_is_within_bounds(DatumGetTimestampTz(job_value(row->job, column))))
+		refuse(row, column, TIME_BOUNDS, "Give a date and a time of these years.");
 }
 
 /* Only a waiting job may be parked. */
@@ -180,7 +176,7 @@ static void
 check_run_at(const Row *row)
 {
 	if (!job_says(row->job, JOB_STATE, "waiting") || job_run_at(row->job) != JOB_PARKED)
-		check_finite(row, JOB_RUN_AT);
+		check_time(row, JOB_RUN_AT);
 }
 
 static void
@@ -221,7 +217,7 @@ check_avoid(const Row *row)
 static void
 check_every(const Row *row)
 {
-	check_interval(row, JOB_EVERY, false);
+	check_interval(row, JOB_EVERY, SHORTEST_PERIOD);
 	if (!job_is_null(row->job, JOB_EVERY) && !job_is_null(row->job, JOB_WORKFLOW_ID))
 		refuse(row, JOB_EVERY, "must be null in a workflow", "Jobs of a workflow run once.");
 }
@@ -243,10 +239,10 @@ check_values(const Row *row)
 	check_run_at(row);
 	check_at_least(row, JOB_MAX_ATTEMPTS, DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)), 1);
 	check_backoff(row);
-	check_interval(row, JOB_TIMEOUT, false);
+	check_interval(row, JOB_TIMEOUT, 1);
 	check_word(row, JOB_ON_TIMEOUT, on_timeout);
-	check_interval(row, JOB_QUEUE_TIMEOUT, false);
-	check_finite(row, JOB_EXPIRES_AT);
+	check_interval(row, JOB_QUEUE_TIMEOUT, 1);
+	check_time(row, JOB_EXPIRES_AT);
 	check_word(row, JOB_ON_INTERRUPT, on_interrupt);
 	check_length(row, JOB_UNIQUE_KEY, 512);
 	check_word(row, JOB_UNIQUE_UNTIL, unique_until);
@@ -260,8 +256,9 @@ check_values(const Row *row)
 	check_avoid(row);
 	check_every(row);
 	check_length(row, JOB_REPLY_TO, 255);
-	check_interval(row, JOB_KEEP, true);
+	check_interval(row, JOB_KEEP, 0);
 	check_length(row, JOB_CRON_NAME, 255);
+	check_time(row, JOB_ENQUEUED_AT);
 	check_word(row, JOB_STATE, state);
 	check_at_least(row, JOB_ATTEMPT, job_attempt(job), 0);
 	check_at_least(row, JOB_CLAIM, job_claim(job), 0);
@@ -420,9 +417,9 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 	if (job_attempt(job) > 0 || job_run_at(job) == JOB_PARKED)
 		return;
 	from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
-	patch_add(patch, JOB_EXPIRES_AT,
-			  DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
-								  job_value(job, JOB_QUEUE_TIMEOUT)));
+	patch_add(
+		patch, JOB_EXPIRES_AT,
+		TimestampTzGetDatum(time_after(from, DatumGetIntervalP(job_value(job, JOB_QUEUE_TIMEOUT)))));
 }
 
 /* Functions of ours that enqueue for others say for whom. */

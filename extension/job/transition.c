@@ -9,6 +9,7 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
+#include "base/times.h"
 #include "job/outcome.h"
 #include "job/transition.h"
 #include "rows/job.h"
@@ -63,14 +64,19 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 
 /* ---- ready ---- */
 
+static Datum
+after(TimestampTz at, Datum delay)
+{
+	return TimestampTzGetDatum(time_after(at, DatumGetIntervalP(delay)));
+}
+
 /* greatest(run_at, enqueued_at) + queue_timeout */
 static Datum
 queue_timeout_end(TupleTableSlot *job)
 {
 	TimestampTz from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
 
-	return DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
-							   job_value(job, JOB_QUEUE_TIMEOUT));
+	return after(from, job_value(job, JOB_QUEUE_TIMEOUT));
 }
 
 void
@@ -185,9 +191,7 @@ run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 
-	job_set(copy, JOB_RUN_AT,
-			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(call->now),
-								job_value(job, JOB_EVERY)));
+	job_set(copy, JOB_RUN_AT, after(call->now, job_value(job, JOB_EVERY)));
 	job_set(copy, JOB_ATTEMPT, Int32GetDatum(0));
 	job_set(copy, JOB_INTERRUPTIONS, Int16GetDatum(0));
 	job_clear(copy, JOB_INTERRUPTED_AT);
