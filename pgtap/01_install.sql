@@ -117,6 +117,14 @@ SELECT col_is_pk('haul', 'jobs', 'id', 'jobs are found by id');
 SELECT col_is_pk('haul', 'queues', 'name', 'the key of haul.queues');
 SELECT col_is_pk('haul', 'kinds', 'kind', 'the key of haul.kinds');
 
+-- A publication of all tables, whoever makes it, must not stop anything here.
+SELECT haul._add_history(now());
+SELECT is_empty($$
+	SELECT c.oid::regclass FROM pg_class AS c
+		WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f'
+			AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)
+	$$, 'rows of every table, those of the history too, have an identity by which they can be replicated');
+
 -- A claim must be a HOT update.
 SELECT is_empty($$
 	SELECT i.indexrelid::regclass, a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid

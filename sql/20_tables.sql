@@ -216,6 +216,8 @@ CREATE TABLE haul._leases_0 (
 	claimed_at timestamptz NOT NULL
 ) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
 CREATE TABLE haul._leases_1 (LIKE haul._leases_0) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+ALTER TABLE haul._leases_0 REPLICA IDENTITY FULL;
+ALTER TABLE haul._leases_1 REPLICA IDENTITY FULL;
 CREATE SEQUENCE haul._lease_id_seq;
 
 -- What each call did. Without day and queue: only that jobs of a lease are done. A sum
@@ -239,6 +241,8 @@ CREATE TABLE haul._ledger_0 (
 ) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
 CREATE TABLE haul._ledger_1 (LIKE haul._ledger_0 INCLUDING DEFAULTS)
 	WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+ALTER TABLE haul._ledger_0 REPLICA IDENTITY FULL;
+ALTER TABLE haul._ledger_1 REPLICA IDENTITY FULL;
 
 -- How far each of these tables is folded: rows with entry numbers below the highest
 -- "upto" are. No others stand in front of "front", as long as the table has this file.

@@ -68,4 +68,6 @@ CREATE TABLE haul._workflow_ends (
 	error       text,
 	job         jsonb
 );
+-- Whoever publishes all tables must be able to replicate what is deleted here; a key would cost an index.
+ALTER TABLE haul._workflow_ends REPLICA IDENTITY FULL;
 CREATE INDEX workflow_ends_job ON haul._workflow_ends (workflow_id, step, job_id);

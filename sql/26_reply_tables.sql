@@ -12,6 +12,8 @@ CREATE TABLE haul.replies (
 	finished_at timestamptz NOT NULL,
 	enqueued_by name NOT NULL
 );
+-- Whoever publishes all tables must be able to replicate what is deleted here; a key would cost an index.
+ALTER TABLE haul.replies REPLICA IDENTITY FULL;
 CREATE INDEX replies_mailbox ON haul.replies (reply_to, id);
 CREATE INDEX replies_finished ON haul.replies (finished_at);
 COMMENT ON TABLE haul.replies IS 'Outcomes of jobs that were enqueued with reply_to, until they are deleted by whom they are for (haul.my_replies), or for the setting haul.keep_replies';
