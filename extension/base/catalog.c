@@ -7,8 +7,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -27,31 +29,31 @@ static const struct
 	size_t offset;
 } relations[] = {
 	{"jobs", offsetof(HaulCatalog, jobs)},
-	{"jobs_pkey", offsetof(HaulCatalog, jobs_pkey)},
-	{"jobs_ready", offsetof(HaulCatalog, jobs_ready)},
-	{"jobs_expires", offsetof(HaulCatalog, jobs_expires)},
+	{"jobs_pkey", offsetof(HaulCatalog, indexes[HAUL_JOBS_PKEY])},
+	{"jobs_ready", offsetof(HaulCatalog, indexes[HAUL_JOBS_READY])},
+	{"jobs_expires", offsetof(HaulCatalog, indexes[HAUL_JOBS_EXPIRES])},
 	{"_ledger_0", offsetof(HaulCatalog, journals[JOURNAL_LEDGER][0])},
 	{"_ledger_1", offsetof(HaulCatalog, journals[JOURNAL_LEDGER][1])},
 	{"_leases_0", offsetof(HaulCatalog, journals[JOURNAL_LEASES][0])},
 	{"_leases_1", offsetof(HaulCatalog, journals[JOURNAL_LEASES][1])},
 	{"_entry_seq", offsetof(HaulCatalog, entry_seq)},
 	{"_folds", offsetof(HaulCatalog, folds)},
-	{"_folds_pkey", offsetof(HaulCatalog, folds_pkey)},
+	{"_folds_pkey", offsetof(HaulCatalog, indexes[HAUL_FOLDS_PKEY])},
 	{"_lease_id_seq", offsetof(HaulCatalog, lease_id_seq)},
 	{"workers", offsetof(HaulCatalog, workers)},
-	{"workers_pkey", offsetof(HaulCatalog, workers_pkey)},
+	{"workers_pkey", offsetof(HaulCatalog, indexes[HAUL_WORKERS_PKEY])},
 	{"queues", offsetof(HaulCatalog, queues)},
-	{"queues_pkey", offsetof(HaulCatalog, queues_pkey)},
+	{"queues_pkey", offsetof(HaulCatalog, indexes[HAUL_QUEUES_PKEY])},
 	{"kinds", offsetof(HaulCatalog, kinds)},
-	{"kinds_pkey", offsetof(HaulCatalog, kinds_pkey)},
+	{"kinds_pkey", offsetof(HaulCatalog, indexes[HAUL_KINDS_PKEY])},
 	{"workflows", offsetof(HaulCatalog, workflows)},
-	{"workflows_pkey", offsetof(HaulCatalog, workflows_pkey)},
+	{"workflows_pkey", offsetof(HaulCatalog, indexes[HAUL_WORKFLOWS_PKEY])},
 	{"workflow_jobs", offsetof(HaulCatalog, workflow_jobs)},
-	{"workflow_jobs_pkey", offsetof(HaulCatalog, workflow_jobs_pkey)},
-	{"workflow_jobs_job", offsetof(HaulCatalog, workflow_jobs_job)},
+	{"workflow_jobs_pkey", offsetof(HaulCatalog, indexes[HAUL_WORKFLOW_JOBS_PKEY])},
+	{"workflow_jobs_job", offsetof(HaulCatalog, indexes[HAUL_WORKFLOW_JOBS_JOB])},
 	{"_workflow_ends", offsetof(HaulCatalog, workflow_ends)},
 	{"_gates", offsetof(HaulCatalog, gates)},
-	{"_gates_pkey", offsetof(HaulCatalog, gates_pkey)},
+	{"_gates_pkey", offsetof(HaulCatalog, indexes[HAUL_GATES_PKEY])},
 	{"replies", offsetof(HaulCatalog, replies)},
 	{"replies_id_seq", offsetof(HaulCatalog, replies_id_seq)},
 	{"cron_runs", offsetof(HaulCatalog, cron_runs)},
@@ -108,6 +110,22 @@ haul_catalog(void)
 	jobs = table_open(catalog.jobs, AccessShareLock);
 	catalog.owner = jobs->rd_rel->relowner;
 	table_close(jobs, AccessShareLock);
+	/* Good for now, as it was at some time since we were called; where it is outdated already, the
+	 * next call looks again. To look again here until nothing comes could go on for ever: with
+	 * debug_discard_caches, something always comes. */
 	catalog_valid = !outdated;
-	return catalog_valid ? &catalog : haul_catalog();
+	return &catalog;
+}
+
+Relation
+haul_index_open(Relation table, HaulIndex index)
+{
+	Relation opened;
+
+	Assert(CheckRelationLockedByMe(table, AccessShareLock, true));
+	opened = index_open(haul_catalog()->indexes[index], AccessShareLock);
+	if (opened->rd_index->indrelid != RelationGetRelid(table))
+		elog(ERROR, "\"%s\" is no index of \"%s\"", RelationGetRelationName(opened),
+			 RelationGetRelationName(table));
+	return opened;
 }

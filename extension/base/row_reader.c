@@ -12,10 +12,11 @@
 #include "base/row_reader.h"
 
 void
-row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys, int nkeys)
+row_reader_open(RowReader *reader, Oid table, HaulIndex index, LOCKMODE mode, ScanKey keys,
+				int nkeys)
 {
 	reader->table = table_open(table, mode);
-	reader->index = index_open(index, AccessShareLock);
+	reader->index = haul_index_open(reader->table, index);
 	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	reader->row = table_slot_create(reader->table, NULL);
 	reader->scan = haul_index_beginscan(reader->table, reader->index, reader->snapshot, nkeys);

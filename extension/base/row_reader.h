@@ -11,6 +11,8 @@
 #include "executor/tuptable.h"
 #include "utils/snapshot.h"
 
+#include "base/catalog.h"
+
 /* A scan that sees everything committed by now, whatever the isolation level. */
 typedef struct RowReader
 {
@@ -21,8 +23,8 @@ typedef struct RowReader
 	TupleTableSlot *row;
 } RowReader;
 
-extern void row_reader_open(RowReader *reader, Oid table, Oid index, LOCKMODE mode, ScanKey keys,
-							int nkeys);
+extern void row_reader_open(RowReader *reader, Oid table, HaulIndex index, LOCKMODE mode,
+							ScanKey keys, int nkeys);
 
 /* The next row, all columns fetched; NULL after the last. */
 extern TupleTableSlot *row_reader_next(RowReader *reader);

@@ -13,7 +13,7 @@
 #include "base/row_writer.h"
 
 bool
-row_lock(Relation table, Oid index, ScanKey keys, int nkeys, TupleTableSlot *row)
+row_lock(Relation table, HaulIndex index, ScanKey keys, int nkeys, TupleTableSlot *row)
 {
 	for (;;)
 	{

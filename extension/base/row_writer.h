@@ -12,9 +12,11 @@
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 
+#include "base/catalog.h"
+
 /* Fetches the latest version of the row with these keys, whatever the isolation level, locked until
  * the end of the transaction; false when there is none. */
-extern bool row_lock(Relation table, Oid index, ScanKey keys, int nkeys, TupleTableSlot *row);
+extern bool row_lock(Relation table, HaulIndex index, ScanKey keys, int nkeys, TupleTableSlot *row);
 
 /* Changes one column (numbered from 0), not null, of a row so locked, all columns of which are
  * fetched. */

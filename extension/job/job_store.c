@@ -135,7 +135,7 @@ job_store_open(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("haul.jobs does not have the columns that this version of pg_haul expects"),
 				 errhint("Run ALTER EXTENSION pg_haul UPDATE.")));
-	store->by_id = index_open(haul_catalog()->jobs_pkey, AccessShareLock);
+	store->by_id = haul_index_open(store->heap, HAUL_JOBS_PKEY);
 	store->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	store->scanned = table_slot_create(store->heap, NULL);
 	store->locked = table_slot_create(store->heap, NULL);
@@ -182,7 +182,7 @@ static Relation
 ready_index(JobStore *store)
 {
 	if (store->ready == NULL)
-		store->ready = index_open(haul_catalog()->jobs_ready, AccessShareLock);
+		store->ready = haul_index_open(store->heap, HAUL_JOBS_READY);
 	return store->ready;
 }
 
@@ -307,7 +307,7 @@ job_store_begin_expired(JobStore *store, LaneKey from, TimestampTz until)
 	ScanKeyData keys[2];
 
 	if (store->expires == NULL)
-		store->expires = index_open(haul_catalog()->jobs_expires, AccessShareLock);
+		store->expires = haul_index_open(store->heap, HAUL_JOBS_EXPIRES);
 	key_from(store, &keys[0], 1, from);
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));

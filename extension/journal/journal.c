@@ -123,7 +123,7 @@ static Fold
 find_fold(Relation table, Snapshot snapshot)
 {
 	Relation folds = table_open(haul_catalog()->folds, AccessShareLock);
-	Relation index = index_open(haul_catalog()->folds_pkey, AccessShareLock);
+	Relation index = haul_index_open(folds, HAUL_FOLDS_PKEY);
 	TupleTableSlot *row = table_slot_create(folds, NULL);
 	Fold fold = {0, 0, InvalidTransactionId};
 	IndexScanDesc scan = haul_index_beginscan(folds, index, snapshot, 1);

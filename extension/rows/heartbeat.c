@@ -127,7 +127,7 @@ haul_beat(PG_FUNCTION_ARGS)
 	bool alive;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	alive = row_lock(workers, haul_catalog()->workers_pkey, &key, 1, row);
+	alive = row_lock(workers, HAUL_WORKERS_PKEY, &key, 1, row);
 	if (alive)
 	{
 		Beat beat;

@@ -67,8 +67,7 @@ queue_get(text *name)
 	queue_forget();
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(name));
-	row_reader_open(&reader, haul_catalog()->queues, haul_catalog()->queues_pkey, AccessShareLock,
-					&key, 1);
+	row_reader_open(&reader, haul_catalog()->queues, HAUL_QUEUES_PKEY, AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
 
 	caller = MemoryContextSwitchTo(context);

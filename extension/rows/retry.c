@@ -44,8 +44,7 @@ backoff_of_kind(Datum kind, Backoff *backoff)
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   kind);
-	row_reader_open(&reader, haul_catalog()->kinds, haul_catalog()->kinds_pkey, AccessShareLock,
-					&key, 1);
+	row_reader_open(&reader, haul_catalog()->kinds, HAUL_KINDS_PKEY, AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
 	found = row != NULL && !row->tts_isnull[KIND_BACKOFF] &&
 			parse_text(row->tts_values[KIND_BACKOFF], backoff);

@@ -112,8 +112,7 @@ worker_find(int64 id)
 	Worker *worker = NULL;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	row_reader_open(&reader, haul_catalog()->workers, haul_catalog()->workers_pkey, AccessShareLock,
-					&key, 1);
+	row_reader_open(&reader, haul_catalog()->workers, HAUL_WORKERS_PKEY, AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
 	if (row != NULL)
 	{

@@ -103,7 +103,7 @@ read_member(TupleTableSlot *row)
 }
 
 static WorkflowMember *
-find_member(Oid index, ScanKey keys, int nkeys)
+find_member(HaulIndex index, ScanKey keys, int nkeys)
 {
 	RowReader reader;
 	TupleTableSlot *row;
@@ -123,7 +123,7 @@ workflow_member_of_job(int64 job)
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(job));
-	return find_member(haul_catalog()->workflow_jobs_job, &key, 1);
+	return find_member(HAUL_WORKFLOW_JOBS_JOB, &key, 1);
 }
 
 WorkflowMember *
@@ -133,7 +133,7 @@ workflow_member_at_step(int64 workflow, int step)
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(workflow));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(step));
-	return find_member(haul_catalog()->workflow_jobs_pkey, keys, 2);
+	return find_member(HAUL_WORKFLOW_JOBS_PKEY, keys, 2);
 }
 
 bool
@@ -151,8 +151,8 @@ workflow_is_cancelled(TupleTableSlot *job)
 	bool cancelled;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, job_value(job, JOB_WORKFLOW_ID));
-	row_reader_open(&reader, haul_catalog()->workflows, haul_catalog()->workflows_pkey,
-					AccessShareLock, &key, 1);
+	row_reader_open(&reader, haul_catalog()->workflows, HAUL_WORKFLOWS_PKEY, AccessShareLock, &key,
+					1);
 	row = row_reader_next(&reader);
 	cancelled = row != NULL && !row->tts_isnull[WORKFLOW_CANCELLED_AT];
 	row_reader_close(&reader);

@@ -239,7 +239,7 @@ count_at_gate(WorkflowChange *change, const Todo *todo)
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(todo->gate));
-	if (row_lock(gates, haul_catalog()->gates_pkey, &key, 1, row))
+	if (row_lock(gates, HAUL_GATES_PKEY, &key, 1, row))
 	{
 		int missing;
 		int64 next;
