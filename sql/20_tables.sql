@@ -62,7 +62,7 @@ COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue wit
 COMMENT ON COLUMN haul.jobs.id IS 'Identity; with claim it names one execution';
 COMMENT ON COLUMN haul.jobs.queue IS 'Queue, 1 to 63 characters of any kind; "namespace.queue" puts it into a namespace';
 COMMENT ON COLUMN haul.jobs.kind IS 'What to do: the name under which workers register a handler, 1 to 128 characters';
-COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object';
+COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object, not longer as text than haul.max_args_size';
 COMMENT ON COLUMN haul.jobs.priority IS 'Order within the queue: 1 runs first, 32767 last';
 COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time, of the years 1 to 9999; infinity for a waiting job that something else makes ready';
 COMMENT ON COLUMN haul.jobs.max_attempts IS 'Executions allowed in all, at least 1';

@@ -180,7 +180,8 @@ CREATE FUNCTION haul.checkout(worker_id bigint, max_jobs integer DEFAULT 1,
 COMMENT ON FUNCTION haul.checkout(bigint, integer) IS
 'Hands out up to max_jobs (1 to 10000) due jobs of the worker''s subscription, in dispatch order: queue, priority, run_at, id.
 Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the job.
-attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded on the way.
+attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded
+on the way, and those too long to be sent (32 MB as text) fail.
 workflow_id: the job belongs to a workflow; haul.results(id) gives what the jobs before it returned. confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
 Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';
 
@@ -191,6 +192,7 @@ CREATE PROCEDURE haul.checkout_wait(worker_id bigint, max_jobs integer DEFAULT 1
 COMMENT ON PROCEDURE haul.checkout_wait(bigint, integer, interval, jsonb) IS
 'Checks out like haul.checkout(), and where nothing is due waits for it, on the server, at most for the given time. Returns the jobs as a JSON array
 of objects with the columns of haul.checkout, in dispatch order; times and durations are ISO 8601. [] when nothing came.
+Returns no more jobs than fit into 32 MB.
 It commits before it waits, so it holds no snapshot, no transaction id and no lock, and works through a pooler in transaction mode. With preloading the enqueuer''s
 commit wakes it at once; without, it looks twice a second.
 Errors: 25001 inside a transaction block, HQ003 when the worker is not registered (any more), 22023 for a value out of range.';
@@ -216,7 +218,8 @@ COMMENT ON FUNCTION haul.complete(bigint, bigint[], integer[], jsonb[], boolean)
 with strict, raises HQ001 for those instead, so that the caller''s transaction rolls back.
 Called in the transaction that did the job''s work, effects and completion are one atomic step.
 A claim that a crash of the server lost is made good: the job counts as claimed and completed.
-Errors: 22023 when the arrays differ in length or hold NULLs, 22004 for a NULL argument.';
+Errors: 22023 when the arrays differ in length or hold NULLs, or for a result longer than the setting
+haul.max_args_size; 22004 for a NULL argument.';
 
 CREATE FUNCTION haul.fail(worker_id bigint, id bigint, claim integer, error text, detail jsonb DEFAULT NULL,
 		retry_in interval DEFAULT NULL, retry_queue text DEFAULT NULL, final boolean DEFAULT false) RETURNS text
@@ -225,19 +228,23 @@ CREATE FUNCTION haul.fail(worker_id bigint, id bigint, claim integer, error text
 COMMENT ON FUNCTION haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean) IS
 'Records a failed attempt. With attempts left the job is ready again after its backoff, or after retry_in, in its queue or in retry_queue;
 with none left, or with final, it ends as failed. Returns ready, failed, cancelled (a job of a workflow that was cancelled is not tried again), or NULL when the job was not owned.
-Errors: 22004 for a NULL error, 22023 for a negative retry_in or a bad retry_queue.';
+An error text longer than the setting haul.max_args_size is cut.
+Errors: 22004 for a NULL error, 22023 for a negative retry_in, a bad retry_queue, or a detail longer than
+haul.max_args_size.';
 
 CREATE FUNCTION haul.discard(worker_id bigint, id bigint, claim integer, reason text) RETURNS boolean
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_discard';
 COMMENT ON FUNCTION haul.discard(bigint, bigint, integer, text) IS
-'Ends a running job as discarded, for the given reason. Returns whether it was owned.';
+'Ends a running job as discarded, for the given reason, which is cut as with haul.fail(). Returns whether it was
+owned.';
 
 CREATE FUNCTION haul.cancelled(worker_id bigint, id bigint, claim integer, reason text) RETURNS boolean
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_cancelled';
 COMMENT ON FUNCTION haul.cancelled(bigint, bigint, integer, text) IS
-'Ends a running job as cancelled, for the given reason. Returns whether it was owned.';
+'Ends a running job as cancelled, for the given reason, which is cut as with haul.fail(). Returns whether it was
+owned.';
 
 CREATE FUNCTION haul.snooze(worker_id bigint, id bigint, claim integer, delay interval) RETURNS boolean
 	LANGUAGE c
@@ -257,7 +264,8 @@ CREATE FUNCTION haul.progress(worker_id bigint, id bigint, claim integer, value 
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_progress';
 COMMENT ON FUNCTION haul.progress(bigint, bigint, integer, jsonb) IS
-'Stores what the handler reports in haul.jobs.progress. Returns whether the job was owned.';
+'Stores what the handler reports in haul.jobs.progress. Returns whether the job was owned.
+Errors: 22023 for a value longer than the setting haul.max_args_size.';
 
 CREATE FUNCTION haul.reconcile(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint
 	LANGUAGE c STRICT

@@ -15,11 +15,13 @@
 
 #include "base/compat.h"
 #include "base/backoff.h"
+#include "base/json_size.h"
 #include "base/settings.h"
 
 char *haul_backoff;
 double haul_backoff_jitter;
 int haul_max_interruptions;
+int haul_max_args_size;
 int haul_worker_timeout;
 int haul_keep_completed;
 int haul_keep_failed;
@@ -110,6 +112,10 @@ haul_settings_define(void)
 	DefineCustomIntVariable(
 		"haul.max_interruptions", "A job whose worker died in mid-run this often fails.", NULL,
 		&haul_max_interruptions, 3, 2, SHRT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.max_args_size", "How long args of a job, results, progress and error details may be.",
+		"As text. Longer ones are refused; error texts are cut.", &haul_max_args_size, 1024 * 1024,
+		1024, LONGEST_VALUE, PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"haul.worker_timeout", "Maintenance removes a worker that has been silent for this long.",
 		NULL, &haul_worker_timeout, 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);

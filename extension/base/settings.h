@@ -7,6 +7,7 @@
 extern char *haul_backoff;		   /* of jobs and kinds that have none */
 extern double haul_backoff_jitter; /* fraction by which each delay varies */
 extern int haul_max_interruptions; /* deaths of a worker held against a job */
+extern int haul_max_args_size;	   /* bytes, as text */
 extern int haul_worker_timeout;	   /* seconds */
 extern int haul_keep_completed;	   /* seconds */
 extern int haul_keep_failed;	   /* seconds */

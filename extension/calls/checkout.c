@@ -30,6 +30,11 @@
 #include "shared/waiter.h"
 
 #define MAX_JOBS 10000
+/* as text, where all jobs of a call go into one value, which could not hold 256 MB */
+#define MAX_BYTES (32 * 1024 * 1024)
+
+#define UNDELIVERABLE                                                                              \
+	"its args, progress or last_error are too long to be sent to a worker (limit: 32 MB as text)"
 
 /* columns that haul.checkout returns */
 static const enum JobColumn returned[] = {
@@ -47,6 +52,7 @@ typedef struct Checkout
 	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
 	int64 *ids; /* of the jobs claimed */
 	int njobs;
+	Size bytes; /* of them, if by latch */
 	ReturnSetInfo *result;
 } Checkout;
 
@@ -199,6 +205,12 @@ needs_confirmation(TupleTableSlot *job, const Worker *worker)
 			!job_says(job, JOB_ON_INTERRUPT, "retry"));
 }
 
+static bool
+is_full(const Checkout *checkout)
+{
+	return checkout->njobs == checkout->max_jobs || checkout->bytes >= MAX_BYTES;
+}
+
 /* Claims a job for the worker; false when somebody's trigger suppressed it. */
 static bool
 take(Checkout *checkout, TupleTableSlot *job)
@@ -214,6 +226,8 @@ take(Checkout *checkout, TupleTableSlot *job)
 	if (!transition_claim(checkout->call, job, checkout->worker->id, *lease, confirm, &claimed))
 		return false;
 	checkout->ids[checkout->njobs++] = job_id(job);
+	if (checkout_waits_by_latch)
+		checkout->bytes += job_longest(job);
 
 	for (int i = 0; i < lengthof(returned); i++)
 	{
@@ -254,6 +268,8 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 		case JOB_LOCKED:
 			if (job_is_expired(job, call->now))
 				transition_expire(call, job);
+			else if (!job_is_deliverable(job))
+				transition_drop(call, job, "failed", CStringGetTextDatum(UNDELIVERABLE));
 			else if (take(checkout, job))
 				scan->claimed++;
 			else
@@ -274,7 +290,7 @@ take_from_lane(Checkout *checkout, text *queue, int priority)
 	lane_tag(&scan.tag, queue, priority);
 	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
 	job_store_begin_lane(call->store, queue, priority, scan.from, call->now);
-	while (checkout->njobs < checkout->max_jobs && (job = job_store_next(call->store)) != NULL)
+	while (!is_full(checkout) && (job = job_store_next(call->store)) != NULL)
 	{
 		LaneKey key = {job_run_at(job), job_id(job)};
 
@@ -298,7 +314,7 @@ take_from_queue(Checkout *checkout, text *queue)
 	const Worker *worker = checkout->worker;
 	int priority = worker->min_priority - 1;
 
-	while (checkout->njobs < checkout->max_jobs &&
+	while (!is_full(checkout) &&
 		   job_store_next_priority(checkout->call->store, queue, priority, &priority) &&
 		   priority <= worker->max_priority)
 		take_from_lane(checkout, queue, priority);
@@ -312,7 +328,7 @@ look(Checkout *checkout)
 
 	checkout->call = call_open("haul.checkout()");
 	queues = queues_in_order(checkout->call->store, checkout->worker);
-	for (int i = 0; i < queues.count && checkout->njobs < checkout->max_jobs; i++)
+	for (int i = 0; i < queues.count && !is_full(checkout); i++)
 		if (!names_contain(&checkout->worker->exclude, queues.names[i]))
 			take_from_queue(checkout, queues.names[i]);
 	if (checkout->njobs > 0)
@@ -369,7 +385,7 @@ wait_for_more(Checkout *checkout, uint64 events)
 	if (checkout->njobs == 0)
 	{
 		look(checkout);
-		if (checkout->njobs == checkout->max_jobs)
+		if (is_full(checkout))
 			waiter_leave();
 	}
 	else
@@ -405,7 +421,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 	events = waiter_events();
 	look(&checkout);
 	waiter_looked(checkout.njobs > 0, others_needed());
-	if (checkout.njobs < checkout.max_jobs)
+	if (!is_full(&checkout))
 		wait_for_more(&checkout, events);
 	return (Datum) 0;
 }

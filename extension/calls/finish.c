@@ -18,6 +18,8 @@
 #include "base/compat.h"
 #include "base/arguments.h"
 #include "base/errors.h"
+#include "base/json_size.h"
+#include "base/settings.h"
 #include "base/times.h"
 #include "calls/call.h"
 #include "job/transition.h"
@@ -158,6 +160,10 @@ haul_complete(PG_FUNCTION_ARGS)
 						  &results.values, &results.nulls, &count);
 		arguments_refuse_lengths("results", count,
 								 arguments_array(fcinfo, 1, "ids", INT8OID, &ids));
+		for (int i = 0; i < count; i++)
+			if (!results.nulls[i] && !json_fits(results.values[i], haul_max_args_size))
+				json_refuse_long(results.values[i],
+								 psprintf("result of job " INT64_FORMAT, DatumGetInt64(ids[i])));
 	}
 	missed = apply_to_jobs(fcinfo, "haul.complete()", complete_job, &results);
 	if (strict && ARR_NDIM(missed) > 0)
@@ -270,7 +276,9 @@ haul_fail(PG_FUNCTION_ARGS)
 							errmsg("retry_queue \"%s\" must have 1 to 63 characters",
 								   text_to_cstring(requeue.queue))));
 	}
-	requeue.error = PG_GETARG_DATUM(3);
+	requeue.error = text_cut(PG_GETARG_DATUM(3));
+	if (!PG_ARGISNULL(4))
+		json_refuse_long(PG_GETARG_DATUM(4), "detail");
 
 	call = open_call_for_job(&token, "haul.fail()", &job);
 	if (job != NULL)
@@ -309,7 +317,7 @@ end_job(FunctionCallInfo fcinfo, const char *command, const char *state, Counter
 	arguments_refuse_null(fcinfo, 3, "reason");
 	call = open_call_for_job(&token, command, &job);
 	if (job != NULL)
-		transition_end(call, job, state, counter, PG_GETARG_DATUM(3));
+		transition_end(call, job, state, counter, text_cut(PG_GETARG_DATUM(3)));
 	call_close(call);
 	PG_RETURN_BOOL(job != NULL);
 }
@@ -357,9 +365,12 @@ haul_progress(PG_FUNCTION_ARGS)
 {
 	Token token = arguments_token(fcinfo);
 	TupleTableSlot *job;
-	Call *call = open_call_for_job(&token, "haul.progress()", &job);
+	Call *call;
 	bool owned = false;
 
+	if (!PG_ARGISNULL(3))
+		json_refuse_long(PG_GETARG_DATUM(3), "progress");
+	call = open_call_for_job(&token, "haul.progress()", &job);
 	if (job != NULL)
 	{
 		TupleTableSlot *copy = job_store_edit(call->store, job);

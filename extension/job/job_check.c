@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -29,6 +30,7 @@
 #include "base/compat.h"
 #include "base/backoff.h"
 #include "base/catalog.h"
+#include "base/json_size.h"
 #include "base/settings.h"
 #include "base/times.h"
 #include "job/job_store.h"
@@ -36,6 +38,7 @@
 #include "shared/effects.h"
 
 #define SHORTEST_PERIOD 1000 /* µs */
+#define AVOID_BYTES (8 * 1024)
 #define KIND_HINT "Name the kind of work, under which workers register a handler."
 
 /* What the checks look at. */
@@ -193,6 +196,20 @@ check_args(const Row *row)
 			   "Put the value into an object: {\"value\": …}.");
 }
 
+/* Not with the value in the message: it may be too long for that, too. */
+static void
+check_args_size(const Row *row)
+{
+	if (!job_is_null(row->job, JOB_ARGS) &&
+		!json_fits(job_value(row->job, JOB_ARGS), haul_max_args_size))
+		ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+						errmsg("haul.jobs.args must not be longer than %d bytes as text",
+							   haul_max_args_size),
+						errhint("Put the data into a table or a file and pass on where they are, "
+								"or raise the setting haul.max_args_size."),
+						errtablecol(row->table, JOB_ARGS + 1)));
+}
+
 static void
 check_backoff(const Row *row)
 {
@@ -206,11 +223,22 @@ check_backoff(const Row *row)
 		refuse(row, JOB_BACKOFF, "must be a backoff", BACKOFF_HINT);
 }
 
+/* Every checkout that passes the job by looks through them. */
 static void
 check_avoid(const Row *row)
 {
-	if (!job_is_null(row->job, JOB_AVOID) &&
-		array_contains_nulls(DatumGetArrayTypeP(job_value(row->job, JOB_AVOID))))
+	ArrayType *names;
+
+	if (job_is_null(row->job, JOB_AVOID))
+		return;
+	if (toast_raw_datum_size(job_value(row->job, JOB_AVOID)) > AVOID_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+						errmsg("haul.jobs.avoid must not hold more than %d bytes", AVOID_BYTES),
+						errhint("Give the workers that are to take the job a kind or a queue of "
+								"their own."),
+						errtablecol(row->table, JOB_AVOID + 1)));
+	names = DatumGetArrayTypeP(job_value(row->job, JOB_AVOID));
+	if (array_contains_nulls(names))
 		refuse(row, JOB_AVOID, "must not hold nulls", "List the names of workers.");
 }
 
@@ -462,6 +490,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 	HeapTuple tuple;
 	Row row;
 	Patch patch = {0};
+	bool restoring;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
@@ -487,10 +516,15 @@ haul_check_job(PG_FUNCTION_ARGS)
 	}
 	slot_getallattrs(row.job);
 
+	restoring = before == NULL && is_restoring();
+
+	/* what is restored was within the limit of its time */
+	if (before == NULL ? !restoring : is_changed(before, row.job, row.table, JOB_ARGS))
+		check_args_size(&row);
 	check_values(&row);
 	if (before != NULL)
 		check_change(&row, before);
-	else if (is_restoring())
+	else if (restoring)
 		check_is_restorable(&row);
 	else
 	{

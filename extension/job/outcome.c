@@ -71,7 +71,8 @@ outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result, b
 	outcome->cron_name = (text *) DatumGetPointer(copy_of_column(job, JOB_CRON_NAME));
 	outcome->enqueued_by = pstrdup(NameStr(*DatumGetName(job_value(job, JOB_ENQUEUED_BY))));
 	call->outcomes = lappend(call->outcomes, outcome);
-	if (outcome->workflow != 0 && !outcome_is_success(outcome))
+	/* for a retry; one that is too long to be sent would be too long for this, too */
+	if (outcome->workflow != 0 && !outcome_is_success(outcome) && job_is_deliverable(job))
 	{
 		MemoryContext call_context = MemoryContextSwitchTo(call->scratch);
 		Datum json = as_json(job);

@@ -43,7 +43,7 @@ extern void transition_end(Call *call, TupleTableSlot *job, const char *state, C
 /* Discards a locked ready job that was not started within its queue timeout. */
 extern void transition_expire(Call *call, TupleTableSlot *job);
 
-/* Ends a locked job that is ready or waiting: state is discarded or cancelled. */
+/* Ends a locked job that is ready or waiting: state is failed, discarded or cancelled. */
 extern void transition_drop(Call *call, TupleTableSlot *job, const char *state, Datum reason);
 
 /* Makes a locked waiting job ready, to be run now or at run_at, whichever is later. */

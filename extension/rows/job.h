@@ -109,6 +109,13 @@ job_is_expired(TupleTableSlot *job, TimestampTz now)
 		   DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)) <= now;
 }
 
+/* No less than the length as text of the parts that have no small limit. */
+extern Size job_longest(TupleTableSlot *job);
+
+/* Whether it is short enough to be sent to a worker. One that is not came in by ways that fire no
+ * triggers, or from a dump. */
+extern bool job_is_deliverable(TupleTableSlot *job);
+
 static inline void
 job_set(TupleTableSlot *job, enum JobColumn column, Datum value)
 {
