@@ -2,9 +2,9 @@
 
 -- ---- what may stand in haul.cron ----
 
--- Whether this is COPY with the rights of the extension's owner: a dump is being restored.
-CREATE FUNCTION haul._is_restoring() RETURNS boolean
-	LANGUAGE c
+-- Whether the row that a trigger of this table looks at comes from a dump.
+CREATE FUNCTION haul._is_restoring(into_table regclass) RETURNS boolean
+	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_is_restoring';
 
 -- Whether the current role could become another. One that is gone only a superuser could be.
@@ -86,7 +86,7 @@ AS $$
 DECLARE
 	known CONSTANT text[] := ARRAY['max_attempts', 'backoff', 'timeout', 'on_timeout', 'queue_timeout', 'on_interrupt',
 		'unique_key', 'unique_until', 'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to', 'keep'];
-	restoring boolean := haul._is_restoring();
+	restoring boolean := haul._is_restoring(TG_RELID::regclass);
 	now timestamptz := clock_timestamp();
 	bad record;
 	message text;

@@ -54,7 +54,7 @@ CREATE FUNCTION haul._check_cron_run() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF haul._is_restoring() THEN
+	IF haul._is_restoring(TG_RELID::regclass) THEN
 		new.state := 'failed';
 		new.finished_at := clock_timestamp();
 		new.message := 'it was not over when the dump was made from which it was restored';

@@ -96,7 +96,7 @@ BEGIN
 			haul.retry_workflow(bigint),
 			haul.cron_sync(jsonb),
 			haul._cancel_cron_jobs(text[]),
-			haul._is_restoring(),
+			haul._is_restoring(regclass),
 			haul._acts_for(name),
 			haul._try_cron_job(haul.cron),
 			haul._check_command(name, name),

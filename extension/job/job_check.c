@@ -3,8 +3,7 @@
  *
  * Whoever writes to the table, with whatever rights, what stands in it is valid:
  * job_store and its callers rely on that. Columns that the queue itself sets
- * cannot be set from outside, but by COPY with the rights of the owner, which is
- * how a dump is restored.
+ * cannot be set from outside, but by the restore of a dump (restore.h).
  */
 #include "postgres.h"
 
@@ -14,16 +13,12 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "tcop/cmdtag.h"
-#include "tcop/pquery.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -31,6 +26,7 @@
 #include "base/backoff.h"
 #include "base/catalog.h"
 #include "base/json_size.h"
+#include "base/restore.h"
 #include "base/settings.h"
 #include "base/times.h"
 #include "job/job_store.h"
@@ -347,22 +343,6 @@ check_is_restorable(const Row *row)
 }
 
 static bool
-is_restoring(void)
-{
-	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
-		   has_privs_of_role(GetUserId(), haul_catalog()->owner);
-}
-
-PG_FUNCTION_INFO_V1(haul_is_restoring);
-
-/* For the triggers of other tables. */
-Datum
-haul_is_restoring(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(is_restoring());
-}
-
-static bool
 is_changed(TupleTableSlot *before, TupleTableSlot *after, Relation table, enum JobColumn column)
 {
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column);
@@ -445,9 +425,9 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 	if (job_attempt(job) > 0 || job_run_at(job) == JOB_PARKED)
 		return;
 	from = Max(job_run_at(job), DatumGetTimestampTz(job_value(job, JOB_ENQUEUED_AT)));
-	patch_add(
-		patch, JOB_EXPIRES_AT,
-		TimestampTzGetDatum(time_after(from, DatumGetIntervalP(job_value(job, JOB_QUEUE_TIMEOUT)))));
+	patch_add(patch, JOB_EXPIRES_AT,
+			  TimestampTzGetDatum(
+				  time_after(from, DatumGetIntervalP(job_value(job, JOB_QUEUE_TIMEOUT)))));
 }
 
 /* Functions of ours that enqueue for others say for whom. */
@@ -516,7 +496,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 	}
 	slot_getallattrs(row.job);
 
-	restoring = before == NULL && is_restoring();
+	restoring = before == NULL && restore_into(haul_catalog()->jobs, "jobs");
 
 	/* what is restored was within the limit of its time */
 	if (before == NULL ? !restoring : is_changed(before, row.job, row.table, JOB_ARGS))

@@ -3,6 +3,8 @@
 #include "support/cluster.hpp"
 #include "support/process.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -87,7 +89,18 @@ protected:
     temporary_directory directory;
 };
 
-TEST_F(extension_dump, keeps_everything) {
+class extension_dump_as : public extension_dump, public ::testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(forms, extension_dump_as,
+                         ::testing::Values("--format=custom", "--inserts", "--column-inserts",
+                                           "--rows-per-insert=7"),
+                         [](const auto& form) {
+                             std::string name = form.param + 2;
+                             std::replace_if(
+                                 name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+                             return name;
+                         });
+
+TEST_P(extension_dump_as, keeps_everything) {
     session original(dsn);
     ASSERT_GT(original.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'"), 0);
     ASSERT_GT(original.number("SELECT count(*) FROM haul.jobs WHERE state = 'ready'"), 0);
@@ -98,7 +111,7 @@ TEST_F(extension_dump, keeps_everything) {
     original.exec("INSERT INTO haul.jobs (kind) VALUES ('not folded yet')");
 
     const std::string file = (directory.path() / "dump").string();
-    run({tool("pg_dump"), "--format=custom", "--file", file, "--dbname", dsn});
+    run({tool("pg_dump"), "--format=custom", GetParam(), "--file", file, "--dbname", dsn});
     session(server.dsn()).exec("CREATE DATABASE copy");
     run({tool("pg_restore"), "--exit-on-error", "--dbname", server.dsn("copy"), file});
 
