@@ -5,11 +5,14 @@
 
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/portal.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -27,6 +30,18 @@ session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
 						errmsg("%s() cannot run inside a transaction block", procedure),
 						errhint("It waits between transactions. Call it in autocommit mode, or %s.",
 								instead)));
+}
+
+bool
+session_is_calling(FunctionCallInfo fcinfo)
+{
+	PlannedStmt *statement;
+
+	if (ActivePortal == NULL || list_length(ActivePortal->stmts) != 1)
+		return false;
+	statement = linitial_node(PlannedStmt, ActivePortal->stmts);
+	return statement->utilityStmt != NULL && IsA(statement->utilityStmt, CallStmt) &&
+		   castNode(CallStmt, statement->utilityStmt)->funcexpr->funcid == fcinfo->flinfo->fn_oid;
 }
 
 TimestampTz

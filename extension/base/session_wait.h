@@ -14,6 +14,10 @@
 extern void session_refuse_transaction_block(FunctionCallInfo fcinfo, const char *procedure,
 											 const char *instead);
 
+/* Whether the client's statement is this very call: then its transaction ends with it. Else, in a
+ * DO block or another procedure, it goes on. */
+extern bool session_is_calling(FunctionCallInfo fcinfo);
+
 /* The end of a wait that begins now. Raises an error, with the name of the argument, for a negative
  * one. */
 extern TimestampTz session_wait_end(const Interval *wait, const char *argument);

@@ -42,6 +42,7 @@ typedef struct Poll
 	int64 worker;
 	int max_jobs;
 	TimestampTz until;
+	bool alone; /* its transaction ends with it */
 } Poll;
 
 /* The plan of a checkout, made once in a session. */
@@ -153,7 +154,8 @@ sleep_until(TimestampTz time)
 	session_check_client();
 }
 
-/* A claim that is lost in a crash is a job that is ready again: its commit need not be flushed. */
+/* A claim that is lost in a crash is a job that is ready again: its commit need not be flushed.
+ * What else the transaction may yet do, must. */
 static void
 commit_without_flush(void)
 {
@@ -177,7 +179,8 @@ poll_until_found(const Poll *poll)
 			SPI_commit();
 			sleep_until(again);
 		}
-		commit_without_flush();
+		if (poll->alone)
+			commit_without_flush();
 	}
 	PG_FINALLY();
 	{
@@ -208,6 +211,7 @@ haul_checkout_wait(PG_FUNCTION_ARGS)
 	description = BlessTupleDesc(description);
 	poll.worker = PG_GETARG_INT64(0);
 	poll.max_jobs = PG_GETARG_INT32(1);
+	poll.alone = session_is_calling(fcinfo);
 	poll.until = session_wait_end(PG_GETARG_INTERVAL_P(2), "wait");
 
 	jobs = poll_until_found(&poll);

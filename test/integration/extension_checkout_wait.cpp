@@ -203,6 +203,17 @@ TEST_P(extension_checkout_wait, commits_what_it_claims) {
     EXPECT_EQ(waiting.text("SHOW intervalstyle"), "postgres");
 }
 
+TEST_P(extension_checkout_wait, leaves_the_durability_of_what_its_caller_does_next_alone) {
+    database.exec("CREATE TABLE seen (commits text);"
+                  "INSERT INTO haul.jobs (kind) VALUES ('k');"
+                  "CREATE PROCEDURE work(worker bigint) LANGUAGE plpgsql AS $$ DECLARE jobs jsonb; BEGIN "
+                  "CALL haul.checkout_wait(worker, 1, '1 h', jobs); "
+                  "INSERT INTO seen SELECT current_setting('synchronous_commit') WHERE jobs <> '[]'; END $$");
+    database.exec("CALL work(" + worker + ")");
+    EXPECT_EQ(database.text("SELECT commits FROM seen"), "on");
+    database.exec("DROP PROCEDURE work; DROP TABLE seen");
+}
+
 TEST_P(extension_checkout_wait, claims_nothing_for_a_client_that_is_gone) {
     session waiting(dsn);
     begin(waiting, call(worker));
