@@ -83,17 +83,25 @@ static bool
 has_foreign_triggers(Relation heap)
 {
 	TriggerDesc *triggers = heap->trigdesc;
+	Oid *functions = palloc((triggers != NULL ? triggers->numtriggers : 0) * sizeof(Oid) + 1);
+	int count = 0;
+	Oid ours;
+	bool found = false;
 
+	/* the description may move when something is looked up */
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		Trigger *trigger = &triggers->triggers[i];
 
 		if (TRIGGER_FOR_ROW(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED &&
-			(TRIGGER_FOR_UPDATE(trigger->tgtype) || TRIGGER_FOR_DELETE(trigger->tgtype)) &&
-			get_func_namespace(trigger->tgfoid) != haul_catalog()->schema)
-			return true;
+			(TRIGGER_FOR_UPDATE(trigger->tgtype) || TRIGGER_FOR_DELETE(trigger->tgtype)))
+			functions[count++] = trigger->tgfoid;
 	}
-	return false;
+	ours = haul_catalog()->schema;
+	for (int i = 0; i < count && !found; i++)
+		found = get_func_namespace(functions[i]) != ours;
+	pfree(functions);
+	return found;
 }
 
 /* What the executor needs to insert index entries and to fire triggers. */

@@ -57,9 +57,10 @@ typedef struct Beat
 static bool
 may_overwrite(Relation workers, const Beat *beat)
 {
+	/* first: the description of triggers may move when something is looked up */
+	Bitmapset *indexed = haul_indexed_columns(workers);
 	const TriggerDesc *triggers = workers->trigdesc;
 	const TupleConstr *constraints = RelationGetDescr(workers)->constr;
-	Bitmapset *indexed = haul_indexed_columns(workers);
 
 	if (triggers != NULL &&
 		(triggers->trig_update_before_row || triggers->trig_update_after_row ||
