@@ -107,9 +107,36 @@ session::session(const std::string& dsn, const std::string& application_name, co
     connect(connection_string(dsn, application_name));
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
-    // The environment can ask for another encoding, but texts are UTF-8 here.
-    if (std::string_view{PQparameterStatus(connection_.get(), "client_encoding")} != "UTF8")
-        execute("SET client_encoding = 'UTF8'");
+    choose_encoding();
+    lift_limits();
+}
+
+std::string_view session::parameter(const char* name) const noexcept {
+    const char* value = PQparameterStatus(connection_.get(), name);
+    return value ? value : "";
+}
+
+// Texts are UTF-8 here, whatever the environment asks for. A server without an encoding would not convert
+// them, but refuse all rows of an answer for one byte in one of them.
+void session::choose_encoding() {
+    const std::string wanted = parameter("server_encoding") == "SQL_ASCII" ? "SQL_ASCII" : "UTF8";
+    if (parameter("client_encoding") != wanted)
+        execute("SET client_encoding = '" + wanted + "'");
+}
+
+// Limits of time that a role or a database sets for its users are not meant for the queue's own calls. Only a
+// session of our own may be changed: the process id of a pooler's is not the one that it told when we
+// connected.
+void session::lift_limits() {
+    static constexpr statement call{
+        "haul_lift_limits",
+        "SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1, "
+        "pg_catalog.count(pg_catalog.set_config(name, '0', false))"
+        " FROM pg_catalog.pg_settings WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1"
+        " AND name OPERATOR(pg_catalog.=) ANY ('{statement_timeout, lock_timeout, transaction_timeout,"
+        " idle_session_timeout, idle_in_transaction_session_timeout}'::pg_catalog.text[])"
+        " AND setting OPERATOR(pg_catalog.<>) '0'"};
+    direct_ = finish(send_whole(call, parameters{}.add_int32(backend_pid()))).boolean(0, 0);
 }
 
 void session::connect(const std::string& dsn) {
@@ -223,6 +250,14 @@ std::optional<result> session::answer() {
     if (!collect())
         return std::nullopt;
     return collected();
+}
+
+bool session::is_standby() const noexcept {
+    return parameter("in_hot_standby") == "on";
+}
+
+bool session::is_converted() const noexcept {
+    return parameter("client_encoding") == "UTF8";
 }
 
 std::unique_ptr<PGcancel, session::cancel_closer> session::cancel_handle() const {

@@ -111,11 +111,24 @@ public:
     /// The payloads of notifications that have been read, by read() or by a statement, and not yet returned.
     std::vector<std::string> notifications();
 
+    /// Whether the server converts text to UTF-8. One that has no encoding (SQL_ASCII) hands out bytes as
+    /// they are.
+    bool is_converted() const noexcept;
+
+    /// Whether the session is ours alone, and lasts as long as the connection: no pooler stands in between.
+    bool is_direct() const noexcept { return direct_; }
+
+    /// Whether the server is a hot standby, as it says itself.
+    bool is_standby() const noexcept;
+
     /// Process id of the backend.
     int backend_pid() const noexcept { return PQbackendPID(connection_.get()); }
 
 private:
     void connect(const std::string& dsn);
+    std::string_view parameter(const char* name) const noexcept;
+    void choose_encoding();
+    void lift_limits();
     void prepare(const statement& what, const parameters& values);
     int send_whole(const statement& what, const parameters& values);
     bool collect();
@@ -129,6 +142,7 @@ private:
     };
     const event& interrupt_;
     bool prepare_;
+    bool direct_ = false;
     std::unique_ptr<PGconn, closer> connection_;
     std::set<std::string_view> prepared_;
     // Of the statement that runs: what has come so far.

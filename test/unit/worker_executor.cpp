@@ -25,6 +25,8 @@ public:
         return owned;
     }
 
+    std::chrono::milliseconds refused(const job&, const haul::error&) override { return 1s; }
+
     std::mutex mutex;
     std::vector<std::pair<std::int64_t, ending>> endings;
     std::vector<std::string> progress_values;

@@ -2,8 +2,10 @@
 #include "fetch_schedule.hpp"
 #include "pause.hpp"
 #include "prefetch.hpp"
+#include "trouble.hpp"
 
 #include <gtest/gtest.h>
+#include <vector>
 
 namespace {
 
@@ -171,6 +173,53 @@ TEST(worker_drain, limited_kills_in_time_and_gives_up_after_a_grace) {
     EXPECT_EQ(end.level(start + 5s), cancellation::level::worker);
     EXPECT_FALSE(end.give_up(start + 14s));
     EXPECT_TRUE(end.give_up(start + 15s));
+}
+
+TEST(worker_drain, a_missing_database_is_waited_for_as_long_as_it_may_come_back) {
+    drain end{{haul::termination::mode::wait_forever, 0ms}, true};
+    end.begin(start);
+    end.only_database_missing(true, start);
+    end.only_database_missing(true, start + 9s);
+    EXPECT_EQ(*end.wake_at(start + 9s), start + 10s);
+    EXPECT_FALSE(end.give_up(start + 9s));
+    EXPECT_TRUE(end.give_up(start + 10s));
+    end.only_database_missing(false, start + 10s);
+    EXPECT_FALSE(end.give_up(start + 24h));
+    EXPECT_FALSE(end.wake_at(start + 24h));
+}
+
+TEST(worker_trouble, is_logged_at_intervals_that_double) {
+    trouble what;
+    std::vector<int> logged;
+    for (int second = 0; second < 130; ++second) {
+        if (what.happened(start + std::chrono::seconds{second}))
+            logged.push_back(second);
+    }
+    EXPECT_EQ(logged, (std::vector{0, 1, 3, 7, 15, 31, 63, 127}));
+    EXPECT_EQ(what.age(start + 130s), 130s);
+}
+
+TEST(worker_trouble, pauses_grow_to_the_longest) {
+    trouble what;
+    auto pause = trouble::shortest;
+    for (int i = 0; i < 20; ++i) {
+        what.happened(start);
+        EXPECT_EQ(what.pause(), pause);
+        pause = std::min(2 * pause, trouble::longest);
+    }
+}
+
+TEST(worker_trouble, begins_anew_when_it_was_over_or_is_forgotten) {
+    trouble what;
+    what.happened(start);
+    what.happened(start + 1ms);
+    what.over();
+    EXPECT_FALSE(what.lasts());
+    EXPECT_TRUE(what.happened(start + 2ms));
+    EXPECT_EQ(what.pause(), trouble::shortest);
+    EXPECT_TRUE(what.happened(start + 1h));
+    EXPECT_EQ(what.pause(), trouble::shortest);
+    EXPECT_EQ(what.age(start + 1h), 0ms);
 }
 
 TEST(worker_drain, abandon_neither_waits_nor_kills_unless_the_process_goes_on) {

@@ -1,6 +1,7 @@
 #include "batch.hpp"
 
 #include "protocol.hpp"
+#include "text.hpp"
 
 #include <algorithm>
 
@@ -12,6 +13,10 @@ std::int64_t job::worker_id() const noexcept {
 
 bool job::must_confirm_start() const noexcept {
     return value(protocol::column::confirm_start)[0] != '\0';
+}
+
+bool job::is_legible() const noexcept {
+    return owner_->converted_ || is_utf8(value(protocol::column::args));
 }
 
 std::string_view job::value(int column) const noexcept {
@@ -28,9 +33,10 @@ void job::settle() noexcept {
     owner_->unsettled_.fetch_sub(1, std::memory_order_release);
 }
 
-batch::batch(result rows, std::int64_t worker_id)
+batch::batch(result rows, std::int64_t worker_id, bool converted)
     : rows_{std::move(rows)},
       worker_id_{worker_id},
+      converted_{converted},
       jobs_(static_cast<std::size_t>(rows_.rows())),
       unsettled_{jobs_.size()} {
     int row = 0;

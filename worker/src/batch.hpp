@@ -24,6 +24,9 @@ public:
     std::int64_t worker_id() const noexcept;
     bool must_confirm_start() const noexcept;
 
+    /// Whether the arguments are UTF-8, as all text should be.
+    bool is_legible() const noexcept;
+
     /// A column of protocol::checkout().
     std::string_view value(int column) const noexcept;
     bool is_null(int column) const noexcept;
@@ -44,7 +47,8 @@ private:
 /// The jobs of one checkout.
 class batch {
 public:
-    batch(result rows, std::int64_t worker_id);
+    /// `converted`: the server saw to it that all text is UTF-8.
+    batch(result rows, std::int64_t worker_id, bool converted = true);
     batch(const batch&) = delete;
     batch& operator=(const batch&) = delete;
 
@@ -56,6 +60,7 @@ private:
     friend class in_flight;
     result rows_;
     std::int64_t worker_id_;
+    bool converted_;
     std::vector<job> jobs_;
     std::atomic<std::size_t> unsettled_;
 };

@@ -108,6 +108,8 @@ const std::map<std::string, reader>& readers() {
          [](const yaml_entry& e, settings& s) { s.worker.polling_jitter = e.number(0, 1); }},
         {"heartbeat_interval",
          [](const yaml_entry& e, settings& s) { s.worker.heartbeat_interval = e.seconds(); }},
+        {"refusal_timeout",
+         [](const yaml_entry& e, settings& s) { s.worker.refusal_timeout = e.seconds(0); }},
         {"set_db_connection_name",
          [](const yaml_entry& e, settings& s) { s.worker.set_db_connection_name = e.boolean(); }},
         {"wait_for_termination",

@@ -39,9 +39,11 @@ void drain::kill(steady_time now, cancellation::level how) {
     give_up_by(now + (how == cancellation::level::force ? forced_grace : grace));
 }
 
-void drain::only_database_missing(steady_time now) {
-    if (!give_up_at_)
-        give_up_by(now + grace);
+void drain::only_database_missing(bool missing, steady_time now) {
+    if (!missing)
+        database_until_.reset();
+    else if (!database_until_)
+        database_until_ = now + grace;
 }
 
 cancellation::level drain::level(steady_time now) {
@@ -51,9 +53,12 @@ cancellation::level drain::level(steady_time now) {
 }
 
 std::optional<steady_time> drain::wake_at(steady_time now) const {
-    if (kill_at_ && now < *kill_at_)
-        return give_up_at_ ? std::min(*kill_at_, *give_up_at_) : *kill_at_;
-    return give_up_at_;
+    std::optional<steady_time> next;
+    for (const auto& time : {kill_at_, give_up_at_, database_until_}) {
+        if (time && *time > now && (!next || *time < *next))
+            next = time;
+    }
+    return next;
 }
 
 } // namespace haul::core

@@ -18,13 +18,16 @@ public:
     void begin(steady_time now);
     /// Somebody asks to kill what runs.
     void kill(steady_time now, cancellation::level how);
-    /// Nothing is left but to tell the server, which is away.
-    void only_database_missing(steady_time now);
+    /// Whether nothing is left but to tell the server, which is away or refuses to hear it: that has an end,
+    /// too.
+    void only_database_missing(bool missing, steady_time now);
 
     /// What the handlers should be told by now.
     cancellation::level level(steady_time now);
     /// Whether to end although not everything has ended.
-    bool give_up(steady_time now) const { return give_up_at_ && now >= *give_up_at_; }
+    bool give_up(steady_time now) const {
+        return (give_up_at_ && now >= *give_up_at_) || (database_until_ && now >= *database_until_);
+    }
     /// Whether threads that do not end may be left behind: only when the process ends with them.
     bool may_abandon() const noexcept { return may_abandon_; }
     /// When one of the answers may change.
@@ -38,6 +41,7 @@ private:
     cancellation::level level_ = cancellation::level::none;
     std::optional<steady_time> kill_at_;
     std::optional<steady_time> give_up_at_;
+    std::optional<steady_time> database_until_;
 };
 
 } // namespace haul::core

@@ -110,7 +110,7 @@ bool execution::wait_for(std::chrono::milliseconds duration) const {
 }
 
 void execution::progress(const nlohmann::json& value) const {
-    reports_.progress(job_, value.dump());
+    reports_.progress(job_, value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void execution::log(log_level level, std::string_view message) const {
@@ -146,7 +146,7 @@ std::string execution::to_json() const {
         rest["workflow_id"] = *workflow;
     if (!job_.is_null(column::cron_name))
         rest["cron_name"] = cron_name();
-    std::string text = rest.dump();
+    std::string text = rest.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     // These are put in as they are: numbers keep all their digits.
     text.insert(text.size() - 1, ",\"args\":" + std::string{args_text()});
     if (const auto results = results_text(); results != "{}")

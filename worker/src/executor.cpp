@@ -1,5 +1,6 @@
 #include "executor.hpp"
 
+#include "fault.hpp"
 #include "haul/error.hpp"
 #include "protocol.hpp"
 #include "text.hpp"
@@ -78,6 +79,9 @@ ending executor::execute(job& what) {
         log_.debug("event=begin job={} kind={} queue={} attempt={}", context.id(), log_value(context.kind()),
                    log_value(context.queue()), context.attempt());
 
+    if (!what.is_legible())
+        return fail_for_good{"the arguments of the job are not UTF-8"};
+
     ending how = call(context);
     const auto* done = std::get_if<completed>(&how);
     if (done && db_.in_transaction())
@@ -145,7 +149,11 @@ ending executor::complete_within_transaction(const job& what, const completed& h
         log_.warn("event=not_owned job={} call=complete effects=rolled_back", what.id());
     } catch (const error& failure) {
         db_.rollback();
-        return retry{failure.what()};
+        // What the handler did may be what fails now, a deferred constraint say; the rest is between us and
+        // the server.
+        if (db_.lost() || fault_of(failure) == fault::data)
+            return retry{failure.what()};
+        return snooze{reports_.refused(what, failure)};
     }
     return settled{};
 }

@@ -67,20 +67,27 @@ void fetcher::enter() {
 void fetcher::run() noexcept {
     pthread_setname_np(pthread_self(), "haul-fetch");
     while (phase_ != phase::ended) {
+        bool again = false;
         try {
             around_.wake.clear();
             wake_at_.reset();
-            step();
-        } catch (const unknown_worker&) {
             try {
+                step();
+            } catch (const unknown_worker&) {
                 reenter();
-            } catch (const std::exception& failure) {
-                lost(failure.what());
+                again = true;
             }
-            continue;
+        } catch (const connection_error& failure) {
+            lost(failure);
+        } catch (const interrupted_error& failure) {
+            lost(failure);
+        } catch (const error& failure) {
+            refused(failure);
         } catch (const std::exception& failure) {
-            lost(failure.what());
+            lost(failure);
         }
+        if (again)
+            continue;
         if (phase_ != phase::ended &&
             !(phase_ == phase::working && stop_requested_ && !long_poll_.outstanding()))
             wait();
@@ -113,7 +120,9 @@ void fetcher::step() {
     }
     if (!session_ && now >= reconnect_at_)
         reconnect();
-    if (session_ && !long_poll_.outstanding()) {
+    if (session_ && now < resume_at_) {
+        sooner(resume_at_);
+    } else if (session_ && !long_poll_.outstanding()) {
         session_->read();
         take_notifications();
         heartbeat();
@@ -143,31 +152,63 @@ void fetcher::reconnect() {
     session_.emplace(connect_());
     pause_.succeeded(std::chrono::steady_clock::now());
     around_.log.info("event=connected connection=fetch");
-    const bool known = member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining);
-    if (!known) {
-        reenter();
-    } else {
-        listen();
-        member_.reconcile(*session_, around_.jobs.snapshot());
+    try {
+        const bool known = member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining);
+        if (!known) {
+            reenter();
+        } else {
+            listen();
+            member_.reconcile(*session_, around_.jobs.snapshot());
+        }
+    } catch (const std::exception&) { // all of it, or none
+        session_.reset();
+        throw;
     }
+    away_.over();
     deliver_first_ = around_.reports.accepted();
     schedule_.look_now();
 }
 
-void fetcher::lost(const char* message) {
+void fetcher::lost(const std::exception& failure) {
     const auto now = std::chrono::steady_clock::now();
     const auto pause = pause_.next(now);
-    const bool was_connected = session_.has_value();
     // The server may not know, and hand out jobs to a call that was under way.
     if (long_poll_.outstanding())
         reconcile_at_ = long_poll_.forget();
-    else if (was_connected)
+    else if (session_)
         reconcile_at_ = std::max(reconcile_at_.value_or(now), now + late_claims);
     session_.reset();
     reconnect_at_ = now + pause;
-    around_.log.log(was_connected ? spdlog::level::warn : spdlog::level::debug,
-                    "event=connection_lost connection=fetch pause_ms={} message={}", pause.count(),
-                    log_value(message));
+    if (away_.happened(now))
+        around_.log.warn("event=connection_lost connection=fetch for_ms={} pause_ms={} message={}",
+                         away_.age(now).count(), pause.count(), log_value(failure.what()));
+    if (const auto* told = dynamic_cast<const error*>(&failure))
+        count_patience(*told, away_);
+}
+
+// The connection is good, but the server did not do what it was asked for.
+void fetcher::refused(const error& failure) {
+    const auto now = std::chrono::steady_clock::now();
+    if (refused_.happened(now))
+        around_.log.warn("event=refused connection=fetch for_ms={} sqlstate={} message={} hint={}",
+                         refused_.age(now).count(), failure.sqlstate(), log_value(failure.what()),
+                         log_value(advice(failure)));
+    resume_at_ = reconnect_at_ = now + refused_.pause();
+    reconcile_at_ = resume_at_; // it may have been a release
+    if (session_ && session_->is_standby())
+        session_.reset(); // the primary may be elsewhere
+    count_patience(failure, refused_);
+    sooner(hopeless_ ? now : resume_at_);
+}
+
+void fetcher::count_patience(const error& failure, const trouble& since) {
+    if (hopeless_ || fault_of(failure) != fault::setup)
+        return;
+    if (!shows_pooler(failure) && since.age(std::chrono::steady_clock::now()) < options_.refusal_timeout)
+        return;
+    hopeless_ = true;
+    around_.log.error("event=hopeless sqlstate={} message={} hint={}", failure.sqlstate(),
+                      log_value(failure.what()), log_value(advice(failure)));
 }
 
 // The row is gone, and with it everything that was ours.
@@ -220,8 +261,8 @@ bool fetcher::take_notifications() {
 }
 
 bool fetcher::backlogged() const {
-    const auto delivered = around_.reports.delivered();
-    return delivered < deliver_first_ || around_.reports.accepted() - delivered > most_undelivered;
+    return around_.reports.tried() < deliver_first_ ||
+           around_.reports.accepted() - around_.reports.delivered() > most_undelivered;
 }
 
 bool fetcher::quiet(const buffer::level& level) const {
@@ -269,7 +310,8 @@ void fetcher::took(result rows, std::size_t asked) {
     if (got == 0)
         return;
     progress_at_ = now;
-    around_.ahead.push(around_.jobs.add(std::make_unique<batch>(std::move(rows), member_.id())));
+    around_.ahead.push(
+        around_.jobs.add(std::make_unique<batch>(std::move(rows), member_.id(), session_->is_converted())));
 }
 
 // When the last look found less than it asked for and a thread is idle, sleeps there rather than here, until
@@ -278,7 +320,7 @@ void fetcher::wait_in_server() {
     if (options_.wait != wait_mode::call || !session_ || long_poll_.outstanding())
         return;
     const auto now = std::chrono::steady_clock::now();
-    if (schedule_.should_look(now) || backlogged() || wake_at_ <= now)
+    if (schedule_.should_look(now) || backlogged() || now < resume_at_ || wake_at_ <= now)
         return;
     const auto room = around_.ahead.room(static_cast<std::size_t>(options_.max_threads), 0);
     if (room == 0)
@@ -326,7 +368,10 @@ void fetcher::release(const std::vector<job*>& unstarted) {
 }
 
 void fetcher::consider_end(steady_time now) {
-    const char* reason = stop_requested_ ? "stop" : exit_at_ && now >= *exit_at_ ? "exit_after" : nullptr;
+    const char* reason = stop_requested_                ? "stop"
+                         : exit_at_ && now >= *exit_at_ ? "exit_after"
+                         : hopeless()                   ? "hopeless"
+                                                        : nullptr;
     if (!reason) {
         if (exit_at_)
             sooner(*exit_at_);
@@ -358,22 +403,18 @@ void fetcher::continue_drain() {
         around_.threads.cancel(level);
 
     const bool threads_ended = around_.threads.size() == 0;
-    const bool delivered = around_.reports.accepted() == around_.reports.delivered();
-    if (threads_ended && delivered) {
-        if (session_ || member_.id() == 0)
-            return end();
-        drain_.only_database_missing(now);
-    }
-    if (drain_.give_up(now)) {
-        if (threads_ended || drain_.may_abandon()) {
-            abandoned_ = !threads_ended;
-            around_.log.warn("event=given_up running={} unreported={}", around_.threads.size(),
-                             around_.reports.accepted() - around_.reports.delivered());
-            return end();
-        }
-        // A thread may wait for an answer that a missing database will not give.
-        if (!session_)
-            around_.interrupt.set();
+    const auto unreported = around_.reports.accepted() - around_.reports.delivered();
+    if (threads_ended && unreported == 0 && (session_ || member_.id() == 0) && now >= resume_at_)
+        return end();
+    if (!threads_ended && around_.reports.stuck())
+        around_.reports.confirm_no_more(); // a thread would wait for an answer that does not come
+    drain_.only_database_missing(
+        threads_ended && (unreported == 0 || around_.reports.stuck() || around_.reports.hopeless()), now);
+    if (drain_.give_up(now) && (threads_ended || drain_.may_abandon())) {
+        abandoned_ = !threads_ended;
+        around_.log.warn("event=given_up running={} unreported={} message={}", around_.threads.size(),
+                         unreported, log_value("what runs and what is unreported will run again"));
+        return end();
     }
     if (const auto time = drain_.wake_at(now); time && *time > now)
         sooner(*time);
@@ -381,7 +422,7 @@ void fetcher::continue_drain() {
 
 // Deletes the row, which also releases what was given up.
 void fetcher::end() {
-    const bool last_try = drain_.give_up(std::chrono::steady_clock::now());
+    const bool last_try = drain_.give_up(std::chrono::steady_clock::now()) || hopeless();
     try {
         if (session_ && !last_try)
             member_.maintain(*session_); // settles the books: fewer leases to look at

@@ -4,6 +4,7 @@
 #include "buffer.hpp"
 #include "drain.hpp"
 #include "event.hpp"
+#include "fault.hpp"
 #include "fetch_schedule.hpp"
 #include "long_poll.hpp"
 #include "membership.hpp"
@@ -12,6 +13,7 @@
 #include "prefetch.hpp"
 #include "reporter.hpp"
 #include "subscription.hpp"
+#include "trouble.hpp"
 
 #include <atomic>
 #include <functional>
@@ -50,6 +52,8 @@ public:
 
     /// After run(): jobs were left running, because they did not end in time.
     bool abandoned() const noexcept { return abandoned_; }
+    /// After run(): a fault of the set-up ended it.
+    bool hopeless() const noexcept { return hopeless_ || around_.reports.hopeless(); }
     /// After run(): the destructor has to wait for a server that does not answer.
     bool cancelling() const noexcept { return long_poll_.cancelling(); }
     /// After run(): the worker's row could not be deleted; maintenance will.
@@ -64,7 +68,9 @@ private:
 
     void listen();
     void reconnect();
-    void lost(const char* message);
+    void lost(const std::exception& failure);
+    void refused(const error& failure);
+    void count_patience(const error& failure, const trouble& since);
     void reenter();
     void heartbeat();
     void reconcile();
@@ -98,6 +104,10 @@ private:
 
     std::optional<session> session_;
     steady_time reconnect_at_{};
+    trouble away_;            // connections that are lost, or not to be had
+    trouble refused_;         // calls that the server refuses
+    steady_time resume_at_{}; // nothing is asked of the server before
+    bool hopeless_ = false;
     std::uint64_t deliver_first_ = 0; // reports that must be delivered before anything is fetched
     std::optional<steady_time> reconcile_at_;
     phase phase_ = phase::working;

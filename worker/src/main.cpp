@@ -1,4 +1,5 @@
 #include "command_line.hpp"
+#include "fault.hpp"
 #include "info.hpp"
 #include "process_setup.hpp"
 
@@ -37,8 +38,8 @@ int report(const haul::error& error, int status) {
     std::cerr << "haul: " << error.what() << '\n';
     if (!error.detail().empty())
         std::cerr << "detail: " << error.detail() << '\n';
-    if (!error.hint().empty())
-        std::cerr << "hint: " << error.hint() << '\n';
+    if (const auto hint = haul::core::advice(error); !hint.empty())
+        std::cerr << "hint: " << hint << '\n';
     return status;
 }
 

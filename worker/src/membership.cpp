@@ -13,8 +13,9 @@ void membership::enter(session& db) {
 }
 
 bool membership::beat(session& db, std::size_t busy, bool draining) {
+    const bool known = protocol::heartbeat(db, id_, static_cast<int>(busy), draining);
     next_beat_ = std::chrono::steady_clock::now() + heartbeat_interval_;
-    return protocol::heartbeat(db, id_, static_cast<int>(busy), draining);
+    return known;
 }
 
 void membership::maintain(session& db) {

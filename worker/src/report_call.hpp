@@ -3,9 +3,11 @@
 
 #include "batch.hpp"
 #include "ending.hpp"
+#include "event.hpp"
 #include "session.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace haul::core {
@@ -13,6 +15,7 @@ namespace haul::core {
 struct report {
     job* what;
     ending how;
+    std::optional<steady_time> refused_since{}; ///< the server has refused it on its own since then
 };
 
 /// Some reports that one call can carry: the same way to end, the same registration of the worker.

@@ -3,7 +3,9 @@
 
 #include "batch.hpp"
 #include "ending.hpp"
+#include "haul/error.hpp"
 
+#include <chrono>
 #include <string>
 
 namespace haul::core {
@@ -17,6 +19,9 @@ public:
     virtual void progress(const job& what, std::string json) = 0;
     /// Says that a job begins, and waits for the answer: whether the job is still ours.
     virtual bool confirm_start(job& what) = 0;
+    /// The server refused a call of the queue's own in a handler's transaction, which is not the job's fault.
+    /// Returns how long the job should rest.
+    virtual std::chrono::milliseconds refused(const job& what, const error& failure) = 0;
 
 protected:
     ~report_sink() = default;

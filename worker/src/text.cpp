@@ -30,6 +30,16 @@ std::size_t sequence_length(std::string_view text) {
 
 } // namespace
 
+bool is_utf8(std::string_view bytes) noexcept {
+    while (!bytes.empty()) {
+        const std::size_t length = sequence_length(bytes);
+        if (length == 0)
+            return false;
+        bytes.remove_prefix(length);
+    }
+    return true;
+}
+
 std::string to_utf8(std::string_view bytes) {
     std::string text;
     text.reserve(bytes.size());
@@ -42,6 +52,36 @@ std::string to_utf8(std::string_view bytes) {
         bytes.remove_prefix(length == 0 ? 1 : length);
     }
     return text;
+}
+
+std::string to_ascii(std::string_view text) {
+    std::string plain;
+    plain.reserve(text.size());
+    for (const char c : to_utf8(text)) {
+        const auto byte = static_cast<std::uint8_t>(c);
+        if (byte < 0x80)
+            plain += c;
+        else if (byte >= 0xC0) // the first of a character
+            plain += '?';
+    }
+    return plain;
+}
+
+std::string json_to_ascii(std::string_view json) {
+    const std::string text = to_ascii(json);
+    std::string plain;
+    plain.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text.compare(i, 2, "\\u") == 0) {
+            plain += '?';
+            i += 5;
+            continue;
+        }
+        plain += text[i];
+        if (text[i] == '\\' && i + 1 < text.size()) // what is escaped is no beginning of anything
+            plain += text[++i];
+    }
+    return plain;
 }
 
 std::string log_value(std::string_view value) {

@@ -7,8 +7,15 @@
 
 namespace haul::core {
 
+/// Whether the bytes are UTF-8 without a NUL.
+bool is_utf8(std::string_view bytes) noexcept;
 /// What the server takes as text: bytes that are not UTF-8, and NULs, become U+FFFD.
 std::string to_utf8(std::string_view bytes);
+
+/// What every encoding of a server has: characters beyond ASCII become question marks.
+std::string to_ascii(std::string_view text);
+/// The same for a JSON text, whose escaped characters (\uXXXX) become question marks, too.
+std::string json_to_ascii(std::string_view json);
 
 /// For a log line key=value: in double quotes, with quotes and control characters escaped, when it has to be.
 std::string log_value(std::string_view value);

@@ -38,7 +38,8 @@ public:
           name_{name_of(options)},
           subscription_{options, handlers.kinds()},
           log_{options.log, name_},
-          reporter_{[this] { return connect("report"); }, wake_, interrupt_, log_.logger()},
+          reporter_{[this] { return connect("report"); }, wake_, interrupt_, options.refusal_timeout,
+                    log_.logger()},
           pool_{buffer_,
                 {static_cast<std::size_t>(options.min_threads), static_cast<std::size_t>(options.max_threads),
                  options.max_thread_idletime},
@@ -93,9 +94,11 @@ public:
     /// After the end: threads are left that only the end of the process can stop. Jobs that still run have
     /// been given back, so nothing of them may take effect any more.
     bool abandoned() const noexcept { return fetcher_.abandoned() || fetcher_.cancelling(); }
-    /// After the end: whether the server was told of everything.
+    /// After the end: whether the server was told of everything, and it was no fault of the set-up that ended
+    /// it.
     bool told_everything() const noexcept {
-        return reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered();
+        return reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered() &&
+               !fetcher_.hopeless();
     }
 
 private:

@@ -13,14 +13,17 @@ namespace haul {
 /// How an execution of a job ended. A handler returns one of these, or throws it; any other exception is a
 /// failed attempt with its what().
 ///
-/// All texts are UTF-8; what is not is replaced before it is sent.
+/// All texts are UTF-8; what is not is replaced before it is sent. So is a text that the server refuses (it
+/// is too long, or its encoding lacks a character): the outcome stands, with question marks or a note in its
+/// place. In a transaction of the handler's, which such a result breaks, the attempt has failed.
 
 /// The job is done.
 struct completed {
     completed() = default;
-    explicit completed(const nlohmann::json& value) : result{value.dump()} {}
+    explicit completed(const nlohmann::json& value)
+        : result{value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)} {}
 
-    /// With a result that is JSON text already. Text that is not JSON makes the attempt a failed one.
+    /// With a result that is JSON text already.
     static completed with_text(std::string json) {
         completed value;
         value.result = std::move(json);
