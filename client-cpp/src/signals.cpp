@@ -9,17 +9,13 @@
 
 namespace haul::core {
 
-namespace {
-
-sigset_t set_of(std::initializer_list<int> numbers) {
+sigset_t signal_set(std::initializer_list<int> numbers) noexcept {
     sigset_t set;
     sigemptyset(&set);
     for (const int number : numbers)
         sigaddset(&set, number);
     return set;
 }
-
-} // namespace
 
 blocked_signals::blocked_signals(const sigset_t& blocked) {
     pthread_sigmask(SIG_BLOCK, &blocked, &before_);
@@ -38,8 +34,8 @@ sigset_t blocked_signals::all() noexcept {
     return set;
 }
 
-signal_source::signal_source(std::initializer_list<int> numbers) : blocked_{set_of(numbers)} {
-    const auto set = set_of(numbers);
+signal_source::signal_source(std::initializer_list<int> numbers) : blocked_{signal_set(numbers)} {
+    const auto set = signal_set(numbers);
     descriptor_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (descriptor_ < 0)
         throw std::system_error{errno, std::generic_category(), "signalfd"};

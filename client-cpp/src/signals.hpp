@@ -9,6 +9,8 @@
 
 namespace haul::core {
 
+sigset_t signal_set(std::initializer_list<int> numbers) noexcept;
+
 /// Blocks signals in the thread that made it, and in the threads that this one starts, for as long as it
 /// lives.
 class blocked_signals {

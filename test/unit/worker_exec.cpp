@@ -1,3 +1,4 @@
+#include "child_process.hpp"
 #include "event.hpp"
 #include "handlers/handlers.hpp"
 #include "support/process.hpp"
@@ -5,12 +6,15 @@
 #include "support/wait.hpp"
 
 #include "haul/error.hpp"
+#include "unavailable.hpp"
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace {
 
@@ -145,10 +149,47 @@ TEST(worker_exec, the_error_is_the_end_of_standard_error) {
     EXPECT_NE(error.find("\nthe end"), std::string::npos);
 }
 
-TEST(worker_exec, a_program_that_is_not_there) {
-    const auto run = haul::core::make_exec_handler({"/nonexistent/program"});
-    EXPECT_THROW(run(fake_job{}), std::system_error);
+TEST(worker_exec, a_program_that_cannot_be_executed_is_found_before_any_job) {
+    const auto complaint = [](const std::string& name) -> std::string {
+        try {
+            haul::core::make_exec_handler({name});
+        } catch (const haul::error& refused) {
+            return refused.what();
+        }
+        return "none";
+    };
+    const temporary_directory directory;
+    const auto script = directory.write("script", "#!/bin/sh\ncat >/dev/null\n");
+    EXPECT_THAT(complaint("/nonexistent/program"), testing::HasSubstr("No such file"));
+    EXPECT_THAT(complaint(script), testing::HasSubstr("Permission denied"));
+    EXPECT_THAT(complaint("/tmp"), testing::HasSubstr("directory"));
+    EXPECT_THAT(complaint("no-such-program"), testing::HasSubstr("in PATH"));
+    EXPECT_EQ(complaint("sh"), "none");
+    std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+    EXPECT_EQ(complaint(script), "none");
     EXPECT_THROW(haul::core::make_exec_handler({}), haul::error);
+
+    const auto run = haul::core::make_exec_handler({script});
+    expect<haul::completed>(run(fake_job{}));
+    std::filesystem::remove(script);
+    EXPECT_THROW(run(fake_job{}), std::system_error) << "it went away later";
+}
+
+TEST(worker_exec, without_descriptors_the_job_is_not_to_blame) {
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    const auto run = haul::core::make_exec_handler({"cat"});
+    expect<haul::completed>(run(fake_job{}));
+    const fake_job job;
+    for (const rlim_t left : {0, 3, 8, 10, 13}) {
+        const haul::core::descriptor next{::dup(0)};
+        rlimit few = before;
+        few.rlim_cur = static_cast<rlim_t>(next.get()) + left;
+        ::setrlimit(RLIMIT_NOFILE, &few);
+        EXPECT_THROW(run(job), haul::core::unavailable) << left;
+    }
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    expect<haul::completed>(run(job));
 }
 
 TEST(worker_exec, the_program_inherits_no_descriptor_and_no_signal_mask) {

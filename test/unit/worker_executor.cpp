@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <spdlog/sinks/null_sink.h>
+#include <sys/resource.h>
 
 namespace {
 
@@ -183,6 +184,15 @@ TEST_F(worker_executor, a_transaction_without_a_database_is_not_the_jobs_failure
     EXPECT_TRUE(std::holds_alternative<haul::snooze>(reports.endings.back().second));
 }
 
+TEST_F(worker_executor, a_shortage_of_the_worker_is_not_the_jobs_failure) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto how = run_to<haul::snooze>([](auto&) -> haul::outcome { throw_system_error(EMFILE, "pipe"); });
+    EXPECT_GT(how.delay, 0ms);
+    EXPECT_GE(std::chrono::steady_clock::now() - begun, how.delay) << "the thread pauses";
+    EXPECT_NE(
+        run_to<haul::retry>([](auto&) -> haul::outcome { throw_system_error(ENOENT, "mail.sh"); }).error, "");
+}
+
 TEST_F(worker_executor, the_context_shows_the_job) {
     checkout_row row;
     row.id = 77;
@@ -218,7 +228,7 @@ protected:
             [this] {
                 return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log);
             },
-            wake);
+            wake, log);
     }
     void push(std::size_t count) {
         std::vector<checkout_row> rows(count);
@@ -272,6 +282,58 @@ TEST_F(worker_pool, idle_threads_end_down_to_the_least_number) {
     push(2);
     threads->adapt();
     wait_until([&] { return ahead.state().started == 6; }, "later jobs run");
+}
+
+// The processor time of this process, so that a spinning thread shows.
+std::chrono::microseconds processor_time() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto of = [](const timeval& time) {
+        return std::chrono::seconds{time.tv_sec} + std::chrono::microseconds{time.tv_usec};
+    };
+    return of(usage.ru_utime) + of(usage.ru_stime);
+}
+
+TEST_F(worker_pool, threads_that_stay_do_not_spin_without_an_idle_time) {
+    auto threads = make_pool(2, 4, 0ms);
+    opened = true;
+    push(4);
+    threads->adapt();
+    wait_until([&] { return threads->size() == 2; }, "two threads have ended");
+    const auto before = processor_time();
+    std::this_thread::sleep_for(300ms);
+    EXPECT_LT(processor_time() - before, 150ms);
+    EXPECT_EQ(threads->size(), 2u);
+    push(3);
+    wait_until([&] { return ahead.state().started == 7 && ahead.state().busy == 0; }, "later jobs run");
+}
+
+TEST_F(worker_pool, goes_on_with_fewer_threads_when_the_system_gives_no_more) {
+    std::size_t allowed = 2;
+    pool threads{ahead,
+                 {3, 3, 1h},
+                 [&] {
+                     if (allowed == 0)
+                         throw std::system_error{EMFILE, std::generic_category(), "eventfd"};
+                     --allowed;
+                     return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log);
+                 },
+                 wake,
+                 log};
+    threads.adapt();
+    EXPECT_EQ(threads.size(), 2u);
+    threads.adapt();
+    EXPECT_EQ(threads.size(), 2u) << "it does not try again at once";
+    opened = true;
+    push(3);
+    wait_until([&] { return ahead.state().started == 3 && ahead.state().busy == 0; }, "the jobs run");
+    allowed = 1;
+    wait_until(
+        [&] {
+            threads.adapt();
+            return threads.size() == 3;
+        },
+        "there is a third thread");
 }
 
 TEST_F(worker_pool, cancel_reaches_every_thread) {

@@ -13,7 +13,7 @@ void buffer::push(batch& jobs) {
         filled_.notify_one();
 }
 
-job* buffer::take(bool finished, std::chrono::milliseconds idle_limit) {
+job* buffer::take(bool finished, std::optional<std::chrono::milliseconds> idle_limit) {
     std::unique_lock lock{mutex_};
     if (finished)
         --level_.busy;
@@ -23,7 +23,11 @@ job* buffer::take(bool finished, std::chrono::milliseconds idle_limit) {
             wake_.set();
         }
         ++level_.idle;
-        filled_.wait_for(lock, idle_limit, [&] { return closed_ || level_.waiting > 0; });
+        const auto called = [&] { return closed_ || level_.waiting > 0; };
+        if (idle_limit)
+            filled_.wait_for(lock, *idle_limit, called);
+        else
+            filled_.wait(lock, called);
         --level_.idle;
         if (level_.waiting == 0)
             return nullptr;

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace haul::core {
@@ -21,9 +22,10 @@ public:
     /// Appends all jobs of a batch.
     void push(batch& jobs);
 
-    /// A thread asks for its next job; with `finished` it says that it has run one. Waits up to `idle_limit`.
-    /// Returns null when there was none in time, or the buffer is closed and empty.
-    job* take(bool finished, std::chrono::milliseconds idle_limit);
+    /// A thread asks for its next job; with `finished` it says that it has run one. Waits up to `idle_limit`,
+    /// without one for as long as it takes. Returns null when there was none in time, or the buffer is closed
+    /// and empty.
+    job* take(bool finished, std::optional<std::chrono::milliseconds> idle_limit);
 
     /// Takes out everything that no thread has taken.
     std::vector<job*> withdraw();

@@ -11,6 +11,8 @@ namespace {
 
 /// The pause before a job that lost its connection is tried again.
 constexpr std::chrono::milliseconds after_lost_connection{1000};
+/// The same for one that the worker had no descriptors, memory or processes for, and the pause of the thread.
+constexpr std::chrono::milliseconds after_shortage{1000};
 
 ending widened(outcome&& how) {
     return std::visit([](auto&& one) -> ending { return std::forward<decltype(one)>(one); }, std::move(how));
@@ -49,6 +51,7 @@ executor::executor(const registry& handlers, report_sink& reports, thread_connec
 void executor::run(job& what) noexcept {
     cancellation_.begin();
     db_.begin_job();
+    short_ = false;
     ending how;
     try {
         if (what.must_confirm_start() && !reports_.confirm_start(what))
@@ -60,11 +63,26 @@ void executor::run(job& what) noexcept {
     }
     log_ending(what, how);
     reports_.report(what, std::move(how));
+    pause_if_short();
+}
+
+ending executor::postponed(const execution& context, const unavailable& lack) {
+    short_ = true;
+    log_.warn("event=job_postponed job={} kind={} reason={}", context.id(), log_value(context.kind()),
+              log_value(lack.what()));
+    return snooze{after_shortage};
+}
+
+// While others use up what there is, the next job would fare no better.
+void executor::pause_if_short() const {
+    if (short_)
+        cancellation_.raised().wait_until(std::chrono::steady_clock::now() + after_shortage);
 }
 
 void executor::log_ending(const job& what, const ending& how) const {
     const bool good = std::holds_alternative<completed>(how) || std::holds_alternative<settled>(how);
-    const auto level = good ? spdlog::level::debug : spdlog::level::info;
+    const bool bad = std::holds_alternative<retry>(how) || std::holds_alternative<fail_for_good>(how);
+    const auto level = good ? spdlog::level::debug : bad ? spdlog::level::warn : spdlog::level::info;
     if (!log_.should_log(level))
         return;
     const auto text = text_of(how);
@@ -117,6 +135,8 @@ ending executor::call(const execution& context) {
         how = std::move(reason);
     } catch (snooze& delay) {
         how = delay;
+    } catch (const unavailable& lack) {
+        how = postponed(context, lack);
     } catch (...) {
         failed = true;
         how = retry{message_of(std::current_exception())};

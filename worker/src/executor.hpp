@@ -6,6 +6,7 @@
 #include "execution.hpp"
 #include "registry.hpp"
 #include "report_sink.hpp"
+#include "unavailable.hpp"
 
 namespace haul::core {
 
@@ -25,6 +26,8 @@ private:
     ending call(const execution& context);
     ending stopped(const execution& context) const;
     ending complete_within_transaction(const job& what, const completed& how);
+    ending postponed(const execution& context, const unavailable& lack);
+    void pause_if_short() const;
     void log_ending(const job& what, const ending& how) const;
 
     const registry& handlers_;
@@ -32,6 +35,7 @@ private:
     thread_connection db_;
     spdlog::logger& log_;
     cancellation cancellation_;
+    bool short_ = false; // of what the job took, which is given back
 };
 
 } // namespace haul::core

@@ -15,7 +15,9 @@ constexpr int exit_failure = 1;
 constexpr int exit_usage = 2;
 
 int run(const program::settings& settings) {
-    haul::worker worker{settings.worker};
+    auto options = settings.worker;
+    options.reap_orphans = true; // this thread has no other children, but those of the shell that became haul
+    haul::worker worker{options};
     for (const auto& spec : settings.handlers)
         worker.add(spec);
     return worker.run();

@@ -1,12 +1,22 @@
 #include "pool.hpp"
 
+#include "text.hpp"
+
 #include <algorithm>
 #include <pthread.h>
 
 namespace haul::core {
 
-pool::pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended)
-    : jobs_{jobs}, bounds_{bounds}, make_executor_{std::move(make_executor)}, ended_{ended} {}
+namespace {
+
+// Between two tries to start a thread that the system refused.
+constexpr std::chrono::seconds after_refusal{1};
+
+} // namespace
+
+pool::pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended,
+           spdlog::logger& log)
+    : jobs_{jobs}, bounds_{bounds}, make_executor_{std::move(make_executor)}, ended_{ended}, log_{log} {}
 
 pool::~pool() {
     jobs_.close();
@@ -19,9 +29,21 @@ void pool::adapt() {
     if (joining_)
         return;
     reap();
-    const auto wanted = std::clamp(level.busy + level.waiting, bounds_.least, bounds_.most);
-    while (size_ < wanted)
-        start_one();
+    start_up_to(std::clamp(level.busy + level.waiting, bounds_.least, bounds_.most));
+}
+
+void pool::start_up_to(std::size_t wanted) {
+    const auto now = std::chrono::steady_clock::now();
+    if (size_ >= wanted || now < retry_at_)
+        return;
+    try {
+        while (size_ < wanted)
+            start_one();
+    } catch (const std::exception& failure) {
+        retry_at_ = now + after_refusal;
+        log_.warn("event=fewer_threads threads={} wanted={} reason={}", size_, wanted,
+                  log_value(failure.what()));
+    }
 }
 
 void pool::start_one() {
@@ -50,13 +72,16 @@ void pool::reap() {
 void pool::run(member& self) noexcept {
     pthread_setname_np(pthread_self(), "haul-job");
     bool finished = false;
+    std::optional<std::chrono::milliseconds> idle = bounds_.idle;
     for (;;) {
-        job* next = jobs_.take(finished, bounds_.idle);
+        job* next = jobs_.take(finished, idle);
         finished = next != nullptr;
         if (next)
             self.runs->run(*next);
         else if (may_end())
             break;
+        // Who has to stay waits for its next job, however long that takes.
+        idle = next ? std::optional{bounds_.idle} : std::nullopt;
     }
     {
         const std::lock_guard lock{mutex_};

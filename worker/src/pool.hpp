@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <spdlog/logger.h>
 #include <thread>
 
 namespace haul::core {
@@ -24,13 +25,14 @@ public:
     using executor_factory = std::function<std::unique_ptr<executor>()>;
 
     /// `ended` is set whenever a thread ends.
-    pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended);
+    pool(buffer& jobs, const limits& bounds, executor_factory make_executor, event& ended,
+         spdlog::logger& log);
     /// Closes the buffer and waits for all threads.
     ~pool();
     pool(const pool&) = delete;
     pool& operator=(const pool&) = delete;
 
-    /// Starts threads for the jobs in the buffer.
+    /// Starts threads for the jobs in the buffer: fewer, with a warning, where the system gives no more.
     void adapt();
     /// Tells every handler that runs to stop.
     void cancel(cancellation::level how);
@@ -46,6 +48,7 @@ private:
         bool ended = false;
     };
     void start_one();
+    void start_up_to(std::size_t wanted);
     void reap();
     void run(member& self) noexcept;
     bool may_end();
@@ -54,10 +57,12 @@ private:
     limits bounds_;
     executor_factory make_executor_;
     event& ended_;
+    spdlog::logger& log_;
     mutable std::mutex mutex_;
     std::list<member> members_;
     std::size_t size_ = 0;
     bool joining_ = false;
+    steady_time retry_at_{}; // after a thread could not be started
 };
 
 } // namespace haul::core

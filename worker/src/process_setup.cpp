@@ -1,5 +1,7 @@
 #include "process_setup.hpp"
 
+#include "descriptor_limit.hpp"
+
 #include <csignal>
 #include <fcntl.h>
 #include <initializer_list>
@@ -37,6 +39,7 @@ void set_up_signals() noexcept {
 void set_up_process() noexcept {
     open_standard_descriptors();
     set_up_signals();
+    core::raise_descriptor_limit();
 }
 
 } // namespace haul::program

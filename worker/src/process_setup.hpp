@@ -9,7 +9,8 @@ namespace haul::program {
 ///   receives what is written to standard error;
 /// - SIGCHLD has its default disposition: while it is ignored, no status of a program can be had;
 /// - SIGPIPE is ignored: a reader of the log that went away is no reason to end;
-/// - no signal is blocked.
+/// - no signal is blocked;
+/// - as many descriptors may be opened as the hard limit permits.
 ///
 /// What else is ignored stays so: it is somebody's wish, as with nohup. To be called first, while there is
 /// one thread. Ends the process when there is no /dev/null, since nothing could tell.

@@ -1,5 +1,6 @@
 #include "thread_connection.hpp"
 
+#include "descriptor_limit.hpp"
 #include "haul/error.hpp"
 #include "haul/pqxx_compat.hpp"
 
@@ -12,8 +13,15 @@ pqxx::connection& thread_connection::live_connection() {
         connection_.reset();
     lost_ = true;
     if (!connection_)
-        connection_.emplace(dsn_, application_name_);
+        connect();
     return **connection_;
+}
+
+void thread_connection::connect() {
+    connection made{dsn_, application_name_};
+    if (is_reserved(made->sock()))
+        throw connection_error{"the last descriptors are kept for the worker's own connections", "08001"};
+    connection_.emplace(std::move(made));
 }
 
 pqxx::transaction_base& thread_connection::transaction() {

@@ -39,6 +39,7 @@ public:
 
 private:
     pqxx::connection& live_connection();
+    void connect();
 
     std::string dsn_;
     std::string application_name_;

@@ -1,6 +1,7 @@
 #include "haul/worker.hpp"
 
 #include "buffer.hpp"
+#include "descriptor_limit.hpp"
 #include "event.hpp"
 #include "fetcher.hpp"
 #include "handlers/handlers.hpp"
@@ -12,8 +13,10 @@
 #include "signals.hpp"
 #include "subscription.hpp"
 #include "text.hpp"
+#include "unavailable.hpp"
 
 #include <mutex>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -30,6 +33,13 @@ std::string name_of(const worker_options& options) {
     return options.identifier.empty() ? host_name() + ":" + std::to_string(::getpid()) : options.identifier;
 }
 
+// Programs are children of the threads that started them, which wait for them. Orphans that the system gives
+// to the process become children of its first thread.
+void reap_children_of_this_thread() noexcept {
+    while (::waitpid(-1, nullptr, WNOHANG | __WNOTHREAD) > 0) {
+    }
+}
+
 /// All that runs between start() and the end.
 class machinery {
 public:
@@ -44,7 +54,8 @@ public:
                 {static_cast<std::size_t>(options.min_threads), static_cast<std::size_t>(options.max_threads),
                  options.max_thread_idletime},
                 [this, &handlers] { return make_executor(handlers); },
-                wake_},
+                wake_,
+                log_.logger()},
           fetcher_{options,
                    name_,
                    subscription_,
@@ -61,6 +72,8 @@ public:
         }
         reporter_.start();
         pool_.adapt();
+        if (pool_.size() == 0 && options.min_threads > 0)
+            throw unavailable{"no thread for jobs can be started"};
         thread_ = std::thread{[this] { run(); }};
     }
 
@@ -112,8 +125,11 @@ private:
     }
 
     std::unique_ptr<executor> make_executor(const registry& handlers) {
-        return std::make_unique<executor>(
+        auto made = std::make_unique<executor>(
             handlers, reporter_, thread_connection{options_.dsn, application_name("job")}, log_.logger());
+        if (is_reserved(made->cancelling().raised().descriptor()))
+            throw unavailable{"the last descriptors are kept for the worker's own connections"};
+        return made;
     }
 
     void run() noexcept {
@@ -194,7 +210,8 @@ void worker::join() {
 }
 
 int worker::run() {
-    signal_source signals{SIGTERM, SIGINT, SIGHUP};
+    signal_source signals{SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    const blocked_signals unreadable_log{signal_set({SIGPIPE})};
     impl_->start(true);
     auto& running = *impl_->running;
 
@@ -202,12 +219,14 @@ int worker::run() {
     int status = 0;
     std::optional<steady_time> interrupt_at;
     while (!running.ended().is_set()) {
+        if (impl_->options.reap_orphans)
+            reap_children_of_this_thread();
         const auto number = signals.wait(running.ended(), interrupt_at);
         if (interrupt_at && std::chrono::steady_clock::now() >= *interrupt_at) {
             running.interrupt();
             interrupt_at.reset();
         }
-        if (!number)
+        if (!number || *number == SIGCHLD)
             continue;
         if (*number == SIGHUP) {
             running.reopen_log();

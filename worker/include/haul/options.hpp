@@ -71,6 +71,10 @@ struct worker_options {
     bool exit_when_empty = false;                        ///< end when nothing is due and nothing runs
     std::optional<std::chrono::milliseconds> exit_after; ///< end after this time
 
+    /// run() waits for children of its thread that nobody else does, as process 1 of a container has to: the
+    /// orphans of programs become such when it is called by the first thread.
+    bool reap_orphans = false;
+
     log_options log;
 };
 

@@ -48,8 +48,8 @@ std::vector<std::string> variables_of(const job_context& job) {
 /// A conversation with a program until it ends, or is ended.
 class conversation {
 public:
-    conversation(const std::vector<std::string>& command, const job_context& job)
-        : job_{job}, input_{job.to_json() + '\n'}, program_{command, variables_of(job)} {}
+    conversation(const std::string& path, const std::vector<std::string>& command, const job_context& job)
+        : job_{job}, input_{job.to_json() + '\n'}, program_{path, command, variables_of(job)} {}
 
     /// Returns the program's status, as waitpid() gives it, if it can be had.
     std::optional<int> run() {
@@ -192,8 +192,9 @@ std::string ending_of(std::optional<int> status) {
                               : "killed by signal " + std::to_string(WTERMSIG(*status));
 }
 
-outcome run_program(const std::vector<std::string>& command, const job_context& job) {
-    conversation talk{command, job};
+outcome run_program(const std::string& path, const std::vector<std::string>& command,
+                    const job_context& job) {
+    conversation talk{path, command, job};
     const auto status = talk.run();
     const int code = status && WIFEXITED(*status) ? WEXITSTATUS(*status) : -1;
     const std::string reason = message(ending_of(status), talk.errors());
@@ -217,7 +218,10 @@ outcome run_program(const std::vector<std::string>& command, const job_context& 
 handler make_exec_handler(std::vector<std::string> command) {
     if (command.empty() || command.front().empty())
         throw error{"an exec handler needs a program"};
-    return [command = std::move(command)](const job_context& job) { return run_program(command, job); };
+    std::string path = find_program(command.front());
+    return [path = std::move(path), command = std::move(command)](const job_context& job) {
+        return run_program(path, command, job);
+    };
 }
 
 } // namespace haul::core

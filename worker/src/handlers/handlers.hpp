@@ -13,7 +13,7 @@ handler make_handler(const handler_spec& spec);
 
 /// noop, sleep (args: seconds), echo (its args are its result), fail (args: message).
 handler make_builtin_handler(const std::string& name);
-/// A program with its arguments.
+/// A program with its arguments. Throws haul::error when it cannot be executed.
 handler make_exec_handler(std::vector<std::string> command);
 /// A function schema.name(jsonb), or else (jsonb, jsonb), of the database, run and completed in one
 /// transaction.
