@@ -94,7 +94,7 @@ SELECT set_eq($$
 	('keep', 'interval', false, ''),
 	('cron_name', 'text', false, ''),
 	('enqueued_at', 'timestamp with time zone', true, 'now()'),
-	('enqueued_by', 'name', true, 'CURRENT_USER'),
+	('enqueued_by', 'text', true, 'CURRENT_USER'),
 	('worker_id', 'bigint', false, ''),
 	('started_at', 'timestamp with time zone', false, ''),
 	('interrupted_at', 'timestamp with time zone', false, ''),

@@ -15,7 +15,7 @@ SELECT results_eq(
 	'a bare INSERT takes the defaults');
 SELECT results_eq(
 	format('SELECT run_at, enqueued_at, enqueued_by FROM haul.jobs WHERE id = %s', :bare),
-	'SELECT now(), now(), current_user::name', 'among them the time and the role');
+	'SELECT now(), now(), current_user::text COLLATE "default"', 'among them the time and the role');
 SELECT results_eq(
 	format('SELECT worker_id, lease_id, started_at, interrupted_at, last_error, progress, expires_at FROM haul.jobs WHERE id = %s',
 		:bare),
@@ -39,9 +39,9 @@ copied	copy	{"n": 2}	32767	2999-01-01 00:00:00+00	1	\N
 SELECT results_eq(
 	$$ SELECT args, priority::integer, run_at, max_attempts, backoff, enqueued_by, state FROM haul.jobs
 		WHERE queue = 'copy' ORDER BY id $$,
-	$$ VALUES ('{"n": 1}'::jsonb, 1, '2000-01-01 00:00:00+00'::timestamptz, 3, 'linear(5)', current_user::name,
-		'ready'),
-			  ('{"n": 2}', 32767, '2999-01-01 00:00:00+00', 1, NULL, current_user, 'ready') $$,
+	$$ VALUES ('{"n": 1}'::jsonb, 1, '2000-01-01 00:00:00+00'::timestamptz, 3, 'linear(5)',
+		current_user::text COLLATE "default", 'ready'),
+			  ('{"n": 2}', 32767, '2999-01-01 00:00:00+00', 1, NULL, current_user::text COLLATE "default", 'ready') $$,
 	'COPY FROM STDIN takes what it is given and fills in the rest');
 COPY haul.jobs (kind) FROM STDIN (FORMAT csv);
 "kind, with ""quotes"""

@@ -61,7 +61,7 @@ copied	copy	{"n": 2}
 \.
 RESET ROLE;
 SELECT is((SELECT array_agg(enqueued_by) FROM haul.jobs WHERE queue = 'copy'),
-	ARRAY['haul_test_producer', 'haul_test_producer']::name[], 'producer: COPY');
+	ARRAY['haul_test_producer', 'haul_test_producer'], 'producer: COPY');
 SET LOCAL ROLE haul_test_rival;
 SELECT haul.enqueue('by the rival') AS rivals \gset
 SELECT array_agg(id) AS seen FROM haul.my_jobs \gset
@@ -106,7 +106,7 @@ GRANT INSERT ON haul.jobs TO haul_test_rival;
 SELECT is(helper.as_role('haul_test_rival', $$ INSERT INTO haul.jobs (kind, queue, enqueued_by)
 	VALUES ('forged', 'forged', 'postgres') $$), 'ok', 'with the right to INSERT into all columns');
 SELECT results_eq($$ SELECT enqueued_by FROM haul.jobs WHERE queue = 'forged' $$,
-	$$ VALUES ('haul_test_rival'::name) $$, 'enqueued_by still cannot be forged');
+	$$ VALUES ('haul_test_rival'::text) $$, 'enqueued_by still cannot be forged');
 REVOKE INSERT ON haul.jobs FROM haul_test_rival;
 
 -- Everybody else
@@ -181,7 +181,7 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admi
 	$$ SELECT haul.retry_workflow(max(id)) FROM haul.workflow_status $$,
 	$$ SELECT * FROM haul.workflow_steps, haul.replies $$,
 	$$ SELECT haul.maintain() $$]) AS statement;
-SELECT is((SELECT array_agg(DISTINCT enqueued_by) FROM haul.jobs WHERE workflow_id = (SELECT max(id) FROM haul.workflows)), ARRAY['haul_test_admin']::name[],
+SELECT is((SELECT array_agg(DISTINCT enqueued_by) FROM haul.jobs WHERE workflow_id = (SELECT max(id) FROM haul.workflows)), ARRAY['haul_test_admin']::text[],
 	'jobs that a retry enqueues belong to whoever made the workflow');
 SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
 	FROM unnest(ARRAY[

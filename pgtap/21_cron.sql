@@ -470,7 +470,7 @@ SELECT is(helper.as_role(role, statement), '42501', role || ', not: ' || stateme
 UPDATE haul.cron SET owner = 'haul_test_admin' WHERE name = 'job';
 SELECT helper.plan('job', date_trunc('hour', clock_timestamp()));
 SELECT is(helper.as_role('haul_test_worker', 'SELECT haul.maintain()'), 'ok', 'a worker fires');
-SELECT is((SELECT enqueued_by FROM haul.jobs WHERE cron_name = 'job'), 'haul_test_admin'::name, 'for the owner');
+SELECT is((SELECT enqueued_by FROM haul.jobs WHERE cron_name = 'job'), 'haul_test_admin'::text, 'for the owner');
 SELECT is(current_setting('haul.enqueuer'), '', 'and nobody else');
 
 \ir include/finish.psql

@@ -17,7 +17,7 @@ RESET ROLE;
 SET LOCAL ROLE haul_test_bob;
 INSERT INTO haul.jobs (kind, queue, reply_to) VALUES ('other', 'q', 'alice-1');
 RESET ROLE;
-SELECT is((SELECT array_agg(enqueued_by) FROM haul.jobs WHERE id = ANY (:'chained')), ARRAY['haul_test_alice', 'haul_test_alice']::name[], 'the jobs of a workflow belong to whoever made it');
+SELECT is((SELECT array_agg(enqueued_by) FROM haul.jobs WHERE id = ANY (:'chained')), ARRAY['haul_test_alice', 'haul_test_alice']::text[], 'the jobs of a workflow belong to whoever made it');
 SELECT is((SELECT created_by FROM haul.workflows), 'haul_test_alice', 'so does the workflow');
 
 CREATE TEMP TABLE held AS SELECT * FROM haul.checkout(:w, 10);
@@ -26,7 +26,7 @@ SELECT is_empty('SELECT FROM haul.replies', 'nothing is told of jobs that run');
 SELECT is(haul.complete(:w, ARRAY[helper.id('good'), helper.id('silent'), helper.id('other')], ARRAY[1, 1, 1], ARRAY['{"n": 1}', '2', '3']::jsonb[]), '{}', 'three complete');
 SELECT is(haul.fail(:w, helper.id('bad'), 1, 'no'), 'ready', 'one fails');
 SELECT results_eq('SELECT reply_to, job_id, claim, attempt, state, result, error, repeats, finished_at <= clock_timestamp(), enqueued_by FROM haul.replies ORDER BY id',
-	format($$ VALUES ('alice-1' COLLATE "C", %s::bigint, 1, 1, 'completed', '{"n": 1}'::jsonb, NULL, false, true, 'haul_test_alice'::name),
+	format($$ VALUES ('alice-1' COLLATE "C", %s::bigint, 1, 1, 'completed', '{"n": 1}'::jsonb, NULL, false, true, 'haul_test_alice'),
 		('alice-1', %s, 1, 1, 'completed', '3', NULL, false, true, 'haul_test_bob') $$, helper.id('good'), helper.id('other')),
 	'those with a reply_to are told, also when they are not kept; a failure that is not the last is not');
 SELECT is((SELECT count(*) FROM haul.checkout(:w, 1)), 1::bigint, 'the second attempt');
@@ -44,7 +44,7 @@ WITH taken AS (DELETE FROM haul.my_replies WHERE reply_to = 'alice-1' RETURNING 
 RESET ROLE;
 SELECT is(:n, 3, 'a role sees what it enqueued');
 SELECT is(:'taken'::text, 'completed failed cancelled', 'and takes it');
-SELECT is((SELECT array_agg(enqueued_by) FROM haul.replies), ARRAY['haul_test_bob']::name[], 'those of others stay');
+SELECT is((SELECT array_agg(enqueued_by) FROM haul.replies), ARRAY['haul_test_bob']::text[], 'those of others stay');
 SET LOCAL ROLE haul_test_alice;
 SELECT state AS refused FROM helper.refusal('SELECT * FROM haul.replies') \gset
 SELECT state AS refused2 FROM helper.refusal($$ INSERT INTO haul.my_replies (reply_to) VALUES ('x') $$) \gset

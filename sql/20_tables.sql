@@ -1,7 +1,7 @@
 -- Tables. haul.jobs first: everything else serves it.
 
--- Checkout changes only the columns from "state" on, which stand last so that
--- the WAL of a claim holds little more than them. No index, not even in a
+-- Checkout changes only the columns from "state" on, which stand last, without
+-- padding between them, so that the WAL of a claim holds little more than them. No index, not even in a
 -- predicate, mentions such a column, and the fill factor leaves room for one
 -- more version of each row: so a claim is a HOT update.
 CREATE TABLE haul.jobs (
@@ -30,12 +30,12 @@ CREATE TABLE haul.jobs (
 	reply_to          text,
 	keep              interval,
 	cron_name         text COLLATE "C",
+	interruptions     smallint NOT NULL DEFAULT 0,
+	enqueued_by       text NOT NULL DEFAULT current_user,
 	enqueued_at       timestamptz NOT NULL DEFAULT now(),
-	enqueued_by       name NOT NULL DEFAULT current_user,
 	state             text NOT NULL DEFAULT 'ready',
 	attempt           integer NOT NULL DEFAULT 0,
 	claim             integer NOT NULL DEFAULT 0,
-	interruptions     smallint NOT NULL DEFAULT 0,
 	worker_id         bigint,
 	lease_id          bigint,
 	started_at        timestamptz,

@@ -10,7 +10,7 @@ CREATE TABLE haul.replies (
 	error       text,
 	repeats     boolean NOT NULL,
 	finished_at timestamptz NOT NULL,
-	enqueued_by name NOT NULL
+	enqueued_by text NOT NULL
 );
 -- Whoever publishes all tables must be able to replicate what is deleted here; a key would cost an index.
 ALTER TABLE haul.replies REPLICA IDENTITY FULL;

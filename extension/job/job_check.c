@@ -437,8 +437,8 @@ fill_in_enqueued_by(const Row *row, Patch *patch)
 	const char *user =
 		haul_enqueuer[0] != '\0' ? haul_enqueuer : GetUserNameFromId(GetUserId(), false);
 
-	if (namestrcmp(DatumGetName(job_value(row->job, JOB_ENQUEUED_BY)), user) != 0)
-		patch_add(patch, JOB_ENQUEUED_BY, DirectFunctionCall1(namein, CStringGetDatum(user)));
+	if (!job_says(row->job, JOB_ENQUEUED_BY, user))
+		patch_add(patch, JOB_ENQUEUED_BY, CStringGetTextDatum(user));
 }
 
 static void

@@ -69,7 +69,7 @@ outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result, b
 		outcome->workflow = DatumGetInt64(job_value(job, JOB_WORKFLOW_ID));
 	outcome->reply_to = (text *) DatumGetPointer(copy_of_column(job, JOB_REPLY_TO));
 	outcome->cron_name = (text *) DatumGetPointer(copy_of_column(job, JOB_CRON_NAME));
-	outcome->enqueued_by = pstrdup(NameStr(*DatumGetName(job_value(job, JOB_ENQUEUED_BY))));
+	outcome->enqueued_by = (text *) DatumGetPointer(copy_of_column(job, JOB_ENQUEUED_BY));
 	call->outcomes = lappend(call->outcomes, outcome);
 	/* for a retry; one that is too long to be sent would be too long for this, too */
 	if (outcome->workflow != 0 && !outcome_is_success(outcome) && job_is_deliverable(job))

@@ -27,7 +27,7 @@ typedef struct Outcome
 	int64 workflow;			/* 0: none */
 	text *reply_to;			/* NULL: none, and so on */
 	text *cron_name;
-	char *enqueued_by;
+	text *enqueued_by;
 	Datum job; /* the job as JSON, for the member of a workflow that did not succeed; else 0 */
 } Outcome;
 

@@ -39,11 +39,9 @@ static void
 reply(Call *call, const Outcome *outcome, TableWriter **replies)
 {
 	TupleTableSlot *row;
-	NameData enqueued_by;
 
 	if (*replies == NULL)
 		*replies = table_writer_open(haul_catalog()->replies);
-	namestrcpy(&enqueued_by, outcome->enqueued_by);
 	row = table_writer_row(*replies);
 	table_writer_set(row, REPLY_ID,
 					 Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
@@ -58,7 +56,7 @@ reply(Call *call, const Outcome *outcome, TableWriter **replies)
 		table_writer_set(row, REPLY_ERROR, outcome->error);
 	table_writer_set(row, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
 	table_writer_set(row, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
-	table_writer_set(row, REPLY_ENQUEUED_BY, NameGetDatum(&enqueued_by));
+	table_writer_set(row, REPLY_ENQUEUED_BY, PointerGetDatum(outcome->enqueued_by));
 	table_writer_add(*replies);
 	effects_replied(outcome->reply_to);
 }
