@@ -33,7 +33,7 @@ BEGIN
 	options := jsonb_strip_nulls(options);
 
 	IF options ? 'queues' THEN
-		PERFORM haul._check_option(options, 'queues', 'array');
+		PERFORM haul._check_option(options, 'queues'::text, 'array'::text);
 		taken := '{}';
 		weights := '{}';
 		FOR item IN SELECT i FROM jsonb_array_elements(options -> 'queues') AS i LOOP
@@ -71,22 +71,22 @@ BEGIN
 		END IF;
 	END IF;
 	IF options ? 'exclude' THEN
-		PERFORM haul._check_option(options, 'exclude', 'array of strings');
+		PERFORM haul._check_option(options, 'exclude'::text, 'array of strings'::text);
 		SELECT array_agg(e) INTO excluded FROM jsonb_array_elements_text(options -> 'exclude') AS e;
 	END IF;
 	IF options ? 'kinds' THEN
-		PERFORM haul._check_option(options, 'kinds', 'array of strings');
+		PERFORM haul._check_option(options, 'kinds'::text, 'array of strings'::text);
 		IF options -> 'kinds' = '[]' THEN
 			RAISE EXCEPTION 'worker option "kinds" is empty'
 				USING ERRCODE = '22023', HINT = 'Leave it out to take all kinds.';
 		END IF;
 	END IF;
-	PERFORM haul._check_option(options, o, 'string')
+	PERFORM haul._check_option(options, o, 'string'::text)
 		FROM unnest(ARRAY['order', 'namespace', 'hostname', 'wake']) AS o WHERE options ? o;
-	PERFORM haul._check_option(options, o, 'integer')
+	PERFORM haul._check_option(options, o, 'integer'::text)
 		FROM unnest(ARRAY['min_priority', 'max_priority', 'max_threads', 'pid']) AS o WHERE options ? o;
 	IF options ? 'confirm_start' THEN
-		PERFORM haul._check_option(options, 'confirm_start', 'boolean');
+		PERFORM haul._check_option(options, 'confirm_start'::text, 'boolean'::text);
 	END IF;
 
 	lowest := coalesce((options ->> 'min_priority')::integer, 1);
@@ -117,7 +117,7 @@ BEGIN
 		excluded := haul._in_namespace(excluded, options ->> 'namespace');
 	END IF;
 
-	PERFORM haul._add_history(clock_timestamp());
+	PERFORM haul._add_history(clock_timestamp(), true);
 	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
 							  queue_order, namespace, max_threads, confirm_start, wake)
 		VALUES (register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,

@@ -64,7 +64,7 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION 'the name of a job in a workflow must be a string of 1 to 255 characters, not %', bad USING ERRCODE = '22023';
 	END IF;
-	SELECT left(e.after::text, 100) INTO bad FROM haul._workflow_edges(jobs, '{}') AS e
+	SELECT left(e.after::text, 100) INTO bad FROM haul._workflow_edges(jobs, '{}'::text[]) AS e
 		WHERE CASE WHEN jsonb_typeof(e.after) = 'object'
 				   THEN e.after - ARRAY['name', 'if_failed'] <> '{}' OR jsonb_typeof(e.after -> 'name') IS DISTINCT FROM 'string'
 				   ELSE jsonb_typeof(e.after) <> 'string' END LIMIT 1;
@@ -73,7 +73,7 @@ BEGIN
 	END IF;
 	SELECT left(p.policy::text, 100) INTO bad
 		FROM (SELECT j -> 'if_failed' AS policy FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j -> 'if_failed') <> 'null'
-			  UNION ALL SELECT e.if_failed FROM haul._workflow_edges(jobs, '{}') AS e) AS p
+			  UNION ALL SELECT e.if_failed FROM haul._workflow_edges(jobs, '{}'::text[]) AS e) AS p
 		WHERE p.policy NOT IN ('"cancel"', '"wait"', '"run"') LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'if_failed must be "cancel", "wait" or "run", not %', bad
@@ -401,7 +401,7 @@ BEGIN
 	PERFORM haul._lock_workflow(workflow_id);
 	RETURN haul._cancel_pending(ARRAY(SELECT m.job_id FROM haul.workflow_jobs AS m
 										WHERE m.workflow_id = cancel_workflow.workflow_id ORDER BY m.step),
-								'its workflow was cancelled');
+								'its workflow was cancelled'::text);
 END
 $$;
 COMMENT ON FUNCTION haul.cancel_workflow(bigint) IS
@@ -493,7 +493,7 @@ CREATE FUNCTION haul._workflows_over(among bigint[] DEFAULT NULL) RETURNS SETOF 
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	before timestamptz := clock_timestamp() - haul._setting('haul.keep_workflows');
+	before timestamptz := clock_timestamp() - haul._setting('haul.keep_workflows'::text);
 BEGIN
 	RETURN QUERY
 	SELECT w.id FROM haul.workflows AS w
@@ -511,7 +511,8 @@ AS $$
 DECLARE
 	over bigint[];
 BEGIN
-	over := ARRAY(SELECT w.id FROM haul.workflows AS w WHERE w.id = ANY (ARRAY(SELECT haul._workflows_over()))
+	over := ARRAY(SELECT w.id FROM haul.workflows AS w
+					WHERE w.id = ANY (ARRAY(SELECT haul._workflows_over(NULL::bigint[])))
 					FOR UPDATE SKIP LOCKED);
 	-- A retry may have come first. Now that they are locked, none can any more.
 	over := ARRAY(SELECT haul._workflows_over(over));

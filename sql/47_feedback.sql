@@ -32,7 +32,7 @@ DECLARE
 	dropped bigint;
 BEGIN
 	DELETE FROM haul.replies WHERE ctid = ANY (ARRAY(
-		SELECT ctid FROM haul.replies WHERE finished_at < clock_timestamp() - haul._setting('haul.keep_replies')
+		SELECT ctid FROM haul.replies WHERE finished_at < clock_timestamp() - haul._setting('haul.keep_replies'::text)
 			ORDER BY finished_at LIMIT 10000 FOR UPDATE SKIP LOCKED));
 	GET DIAGNOSTICS dropped = ROW_COUNT;
 	RETURN dropped;

@@ -89,11 +89,11 @@ BEGIN
 		ORDER BY 1 DESC -- the leaves of a day before the day
 	LOOP
 		IF branch.parent LIKE '%\_brief' THEN
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed') >= clock_timestamp();
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed'::text) >= clock_timestamp();
 		ELSIF branch.parent = 'job_errors' THEN
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_errors') >= clock_timestamp();
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_errors'::text) >= clock_timestamp();
 		ELSE
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed') >= clock_timestamp();
+			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed'::text) >= clock_timestamp();
 			CONTINUE WHEN haul._is_kept(branch.relname);
 		END IF;
 		BEGIN
@@ -161,7 +161,7 @@ AS $$
 DECLARE
 	removed bigint;
 BEGIN
-	silent_for := coalesce(silent_for, haul._setting('haul.worker_timeout'));
+	silent_for := coalesce(silent_for, haul._setting('haul.worker_timeout'::text));
 	IF silent_for < interval '0' THEN
 		RAISE EXCEPTION 'interval must not be negative: %', silent_for USING ERRCODE = '22023';
 	END IF;
@@ -194,12 +194,12 @@ BEGIN
 	-- folded first: then there are fewer leases to look through
 	done := jsonb_build_object('ran', true, 'ledger_folded', haul._fold());
 	done := done || jsonb_build_object(
-		'workers_removed', haul.cleanup_workers(),
+		'workers_removed', haul.cleanup_workers(NULL::interval),
 		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
 		'jobs_expired', haul._expire(10000, false) + haul._expire_in_workflows(10000),
 		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
 		'replies_dropped', haul._prune_replies(),
-		'cron_fired', (SELECT fired FROM haul._fire()),
+		'cron_fired', (SELECT fired FROM haul._fire(clock_timestamp())),
 		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);
 	IF NOT restoring THEN
 		PERFORM haul._settle_cron_runs();
@@ -227,5 +227,5 @@ CREATE FUNCTION haul._maintain_in_background() RETURNS jsonb
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT haul._maintain(false, NOT EXISTS (
-		SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout')));
+		SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text)));
 END;

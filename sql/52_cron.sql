@@ -183,7 +183,7 @@ BEGIN
 		earliest timestamptz := CASE WHEN restoring THEN now + interval '10 minutes' ELSE now END;
 		col text := 'timezone';
 	BEGIN
-		PERFORM haul.cron_next('* * * * *', 1, now, new.timezone);
+		PERFORM haul.cron_next('* * * * *'::text, 1, now, new.timezone, 'next'::text, 'once'::text);
 		col := 'schedule';
 		new.next_run_at := (
 			SELECT t FROM haul.cron_next(new.schedule, 1, earliest, new.timezone, new.dst_skipped, new.dst_repeated) AS t);
@@ -236,7 +236,7 @@ CREATE FUNCTION haul._due_ticks(s haul.cron, at timestamptz) RETURNS timestamptz
 AS $$
 DECLARE
 	most   CONSTANT integer := 10000;
-	since  timestamptz := at - haul._setting('haul.misfire_grace');
+	since  timestamptz := at - haul._setting('haul.misfire_grace'::text);
 	ask    integer := 2; -- most of the time there is one
 	late   timestamptz[];
 	missed integer;
@@ -406,7 +406,8 @@ CREATE FUNCTION haul._is_being_restored() RETURNS boolean
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp -- which keeps its plan
 AS $$
 BEGIN
-	IF EXISTS (SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'))
+	IF EXISTS (SELECT FROM haul.workers
+				WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text))
 			-- no schedule has come in for long: the ids are somebody's own doing
 			OR NOT EXISTS (SELECT FROM haul.cron WHERE planned_at > clock_timestamp() - interval '10 minutes') THEN
 		RETURN false;
@@ -440,7 +441,7 @@ BEGIN
 	END LOOP;
 	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'queued') THEN
 		BEGIN
-			PERFORM haul._release_queued(NULL, NULL);
+			PERFORM haul._release_queued(NULL::text, NULL::bigint);
 		EXCEPTION WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
 			NULL; -- the next pass will
 		END;
@@ -509,7 +510,7 @@ DECLARE
 BEGIN
 	DELETE FROM haul.cron_runs WHERE id IN (
 		SELECT r.id FROM haul.cron_runs AS r
-			WHERE r.fired_at < clock_timestamp() - haul._setting('haul.keep_cron_runs') AND r.finished_at IS NOT NULL
+			WHERE r.fired_at < clock_timestamp() - haul._setting('haul.keep_cron_runs'::text) AND r.finished_at IS NOT NULL
 			ORDER BY r.fired_at LIMIT 10000 FOR UPDATE SKIP LOCKED);
 	GET DIAGNOSTICS pruned = ROW_COUNT;
 	RETURN pruned;
@@ -522,7 +523,7 @@ $$;
 CREATE FUNCTION haul._cancel_cron_jobs(schedules text[]) RETURNS bigint
 	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id), 'its schedule was removed'), 0)
+	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id), 'its schedule was removed'::text), 0)
 		FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules) AND j.state <> 'running';
 END;
 

@@ -190,8 +190,9 @@ CREATE FUNCTION haul.schedule(schedule text, command text) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM haul._check_given('schedule', schedule), haul._check_given('command', command);
-	RETURN haul._schedule_command(NULL, schedule, command, current_database(), NULL, NULL);
+	PERFORM haul._check_given('schedule'::text, schedule), haul._check_given('command'::text, command);
+	RETURN haul._schedule_command(NULL::text, schedule, command, current_database(), NULL::name, NULL::boolean,
+								  'UTC'::text);
 END
 $$;
 COMMENT ON FUNCTION haul.schedule(text, text) IS
@@ -204,8 +205,10 @@ CREATE FUNCTION haul.schedule(job_name text, schedule text, command text) RETURN
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM haul._check_given('job_name', job_name), haul._check_given('schedule', schedule), haul._check_given('command', command);
-	RETURN haul._schedule_command(nullif(job_name, ''), schedule, command, current_database(), NULL, NULL);
+	PERFORM haul._check_given('job_name'::text, job_name), haul._check_given('schedule'::text, schedule),
+			haul._check_given('command'::text, command);
+	RETURN haul._schedule_command(nullif(job_name, ''), schedule, command, current_database(), NULL::name,
+								  NULL::boolean, 'UTC'::text);
 END
 $$;
 COMMENT ON FUNCTION haul.schedule(text, text, text) IS
@@ -219,9 +222,11 @@ CREATE FUNCTION haul.schedule_in_database(job_name text, schedule text, command 
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM haul._check_given('job_name', job_name), haul._check_given('schedule', schedule), haul._check_given('command', command);
-	RETURN haul._schedule_command(nullif(job_name, ''), schedule, command, coalesce(database, current_database()), username,
-								  coalesce(active, true));
+	PERFORM haul._check_given('job_name'::text, job_name), haul._check_given('schedule'::text, schedule),
+			haul._check_given('command'::text, command);
+	RETURN haul._schedule_command(nullif(job_name, ''), schedule, command,
+								  coalesce(database, current_database())::name, username::name, coalesce(active, true),
+								  'UTC'::text);
 END
 $$;
 COMMENT ON FUNCTION haul.schedule_in_database(text, text, text, text, text, boolean) IS
@@ -269,7 +274,7 @@ AS $$
 DECLARE
 	before haul.cron;
 BEGIN
-	PERFORM haul._check_given('job_id', job_id::text);
+	PERFORM haul._check_given('job_id'::text, job_id::text);
 	IF num_nonnulls($2, $3, $4, $5, $6) = 0 THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'no updates specified',
 			HINT = 'You must specify at least one job attribute to change when calling alter_job';

@@ -82,7 +82,7 @@ open_leaf(History *history, const char *pattern)
 		Oid type = TIMESTAMPTZOID;
 		Datum now = TimestampTzGetDatum(history->now);
 
-		haul_run_as_owner("SELECT haul._add_history($1)", 1, &type, &now, NULL);
+		haul_run_as_owner("SELECT haul._add_history($1, true)", 1, &type, &now, NULL);
 		leaf = get_relname_relid(name, haul_catalog()->schema);
 		if (!OidIsValid(leaf))
 			elog(ERROR, "haul._add_history did not make haul.%s", name);

@@ -289,7 +289,8 @@ fire_schedules(void)
 		return GetCurrentTimestamp() + LINGER;
 	pgstat_report_activity(STATE_RUNNING, "haul._fire()");
 	SPI_connect();
-	if (SPI_execute("SELECT next_at FROM haul._fire()", false, 1) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT next_at FROM haul._fire(pg_catalog.clock_timestamp())", false, 1) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not fire schedules");
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
