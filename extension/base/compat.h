@@ -11,7 +11,9 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "nodes/plannodes.h"
 #include "parser/parse_relation.h"
+#include "parser/parsetree.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "tcop/pquery.h"
@@ -200,6 +202,23 @@ haul_shmem_hash(const char *name, long size, HASHCTL *info, int flags)
 #else
 	return ShmemInitHash(name, size, size, info, flags);
 #endif
+}
+
+/* The only table that a statement changes, or InvalidOid. 19: they are a set. */
+static inline Oid
+haul_result_relation(const PlannedStmt *statement)
+{
+	int index;
+
+#if PG_VERSION_NUM >= 190000
+	if (!bms_get_singleton_member(statement->resultRelationRelids, &index))
+		return InvalidOid;
+#else
+	if (list_length(statement->resultRelations) != 1)
+		return InvalidOid;
+	index = linitial_int(statement->resultRelations);
+#endif
+	return rt_fetch(index, statement->rtable)->relid;
 }
 
 /* 18: modules may state their name and version. */

@@ -11,7 +11,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
-#include "parser/parsetree.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/fmgrprotos.h"
@@ -39,8 +38,7 @@ static bool
 is_insert_of_dump_into(const PlannedStmt *statement, Oid table)
 {
 	return statement->commandType == CMD_INSERT && !check_function_bodies &&
-		   list_length(statement->resultRelations) == 1 &&
-		   rt_fetch(linitial_int(statement->resultRelations), statement->rtable)->relid == table;
+		   haul_result_relation(statement) == table;
 }
 
 /* With the rights of the session, or of its SET ROLE: not inside of SECURITY DEFINER and the like,

@@ -56,8 +56,8 @@ TimestampTz
 time_after(TimestampTz at, const Interval *delay)
 {
 	/* a timestamp without time zone is the same number, in UTC */
-	Timestamp sum = DatumGetTimestamp(
-		DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum(at), IntervalPGetDatum(delay)));
+	Timestamp sum = DatumGetTimestamp(DirectFunctionCall2(
+		timestamp_pl_interval, TimestampGetDatum(at), IntervalPGetDatum(delay)));
 
 	return Min(sum, TIMES_END - 1);
 }

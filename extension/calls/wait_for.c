@@ -67,8 +67,7 @@ set_text(Await *await, int column, const char *value)
 static bool
 may_see(TupleTableSlot *job)
 {
-	return may_see_all() ||
-		   job_says(job, JOB_ENQUEUED_BY, GetUserNameFromId(GetUserId(), false));
+	return may_see_all() || job_says(job, JOB_ENQUEUED_BY, GetUserNameFromId(GetUserId(), false));
 }
 
 /* Whether the job is live, and so is the run that is waited for, as far as can be seen. */

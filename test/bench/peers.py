@@ -32,8 +32,13 @@ def version(package: str) -> str:
     return json.loads((INSTALLED / "node_modules" / package / "package.json").read_text())["version"]
 
 
+def node() -> str:
+    """The Node.js that came with the peers: they ask for a newer one than Debian has."""
+    return str(next(INSTALLED.glob("node_modules/node-linux-*/bin/node")))
+
+
 def command(program: str, *arguments: str) -> list[str]:
-    return ["node", str(HERE / program), *arguments]
+    return [node(), str(HERE / program), *arguments]
 
 
 def environment(database: Database) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from statistics import median
 
+import peers
 import plot
 from cluster import Cluster
 from result import Goal, Table
@@ -32,7 +33,8 @@ def describe_machine(cluster: Cluster, tiny: bool) -> dict[str, str]:
             "load average before": f"{os.getloadavg()[0]:.1f}",
         }
         if not tiny:
-            facts["Node.js"] = subprocess.run(["node", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+            facts["Node.js"] = subprocess.run([peers.node(), "--version"], check=True, stdout=subprocess.PIPE,
+                                              text=True).stdout.strip()
         return facts | {name: database.value(f"SHOW {name}") for name in SETTINGS}
 
 

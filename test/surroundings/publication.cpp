@@ -15,11 +15,11 @@ using ::testing::IsEmpty;
 
 TEST(publication, of_all_tables_stops_nothing) {
     cluster server{{false,
-                          {{"wal_level", "logical"},
-                           {"haul.keep_workflows", "0"},
-                           {"haul.keep_replies", "0"},
-                           {"haul.keep_cron_runs", "0"},
-                           {"haul.keep_completed", "1h"}}}};
+                    {{"wal_level", "logical"},
+                     {"haul.keep_workflows", "0"},
+                     {"haul.keep_replies", "0"},
+                     {"haul.keep_cron_runs", "0"},
+                     {"haul.keep_completed", "1h"}}}};
     const std::string dsn = server.create_database();
     session sql(dsn);
     sql.exec("CREATE PUBLICATION everything FOR ALL TABLES");

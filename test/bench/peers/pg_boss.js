@@ -1,7 +1,7 @@
 // pg-boss: loops that fetch and complete batches. What completes stays in its table, as history.
 'use strict';
 
-const PgBoss = require('pg-boss');
+const { PgBoss } = require('pg-boss');
 const command = require('./command');
 const { Progress } = require('./progress');
 
