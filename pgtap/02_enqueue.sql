@@ -192,17 +192,22 @@ SELECT throws_ok($$ INSERT INTO haul.jobs (kind, queue, unique_key)
 	VALUES ('u', 'other', 'k') $$, '23505', NULL, 'a second live job with the key is refused');
 SELECT throws_ok($$ SELECT helper.copy_jobs('kind, unique_key', E'u\tk\n') $$, '23505', NULL, 'also by COPY');
 INSERT INTO haul.jobs (kind, unique_key) VALUES ('u', 'k') ON CONFLICT DO NOTHING;
-INSERT INTO haul.jobs (kind, unique_key) VALUES ('u', 'k') ON CONFLICT (unique_key)
+INSERT INTO haul.jobs (kind, unique_key) VALUES ('u', 'k') ON CONFLICT (kind, unique_key)
 	WHERE unique_key IS NOT NULL DO NOTHING;
 SELECT is((SELECT array_agg(id) FROM haul.jobs WHERE unique_key = 'k'), ARRAY[:first]::bigint[],
 	'ON CONFLICT DO NOTHING does nothing');
 INSERT INTO haul.jobs (kind, unique_key, args) VALUES ('u', 'k', '{"new": 1}')
-	ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET args = excluded.args;
+	ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET args = excluded.args;
 SELECT has(helper.job(:first), '{"args": {"new": 1}, "state": "ready", "queue": "unique"}',
 	'ON CONFLICT DO UPDATE changes the job that has the key');
 SELECT is(haul.enqueue('u', unique_key => 'k'), :first::bigint, 'haul.enqueue returns the job that has the key');
 SELECT is(ARRAY(SELECT haul.enqueue_many('[{"kind": "u", "unique_key": "k"}, {"kind": "u", "unique_key": "k"}]')),
 	ARRAY[:first, :first]::bigint[], 'so does haul.enqueue_many');
+SELECT is(ARRAY[haul.try_enqueue('u', unique_key => 'k')::text, (haul.try_enqueue('u', unique_key => 'new')).is_new::text],
+	ARRAY[format('(%s,f)', :first), 'true'], 'haul.try_enqueue tells whether the job is new');
+SELECT is((haul.try_enqueue('u')).is_new, true, 'without a key it always is');
+SELECT isnt(haul.enqueue('other', unique_key => 'k'), :first::bigint, 'another kind has keys of its own');
+SELECT is((SELECT count(*) FROM haul.jobs WHERE unique_key = 'k'), 2::bigint, 'which are free');
 INSERT INTO haul.jobs (kind, queue) VALUES ('u', 'none'), ('u', 'none');
 SELECT is((SELECT count(*) FROM haul.jobs WHERE queue = 'none'), 2::bigint, 'jobs without a key do not conflict');
 SELECT haul.register_worker('u', '{"queues": ["unique"]}') AS w \gset
@@ -215,13 +220,13 @@ SELECT lives_ok($$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('u', 'k') $$
 INSERT INTO haul.jobs (kind, queue, unique_key, unique_until) VALUES ('u1', 'unique', 's', 'started')
 	RETURNING id AS first \gset
 SELECT throws_ok($$ INSERT INTO haul.jobs (kind, unique_key)
-	VALUES ('u', 's') $$, '23505', NULL, 'until started: taken before');
+	VALUES ('u1', 's') $$, '23505', NULL, 'until started: taken before');
 SELECT id, claim FROM haul.checkout(:w) \gset u_
 SELECT is(:u_id::bigint, :first::bigint, 'the job starts');
 SELECT is((SELECT unique_key FROM haul.jobs WHERE id = :first), NULL, 'which clears its key');
-SELECT isnt(haul.enqueue('u2', queue => 'unique', unique_key => 's', unique_until => 'started'), :first::bigint,
+SELECT isnt(haul.enqueue('u1', queue => 'unique', unique_key => 's', unique_until => 'started'), :first::bigint,
 	'and the next may be enqueued');
 SELECT is(haul.fail(:w, :u_id, :u_claim, 'again', retry_in => '0'), 'ready', 'the first may still fail and be retried');
-SELECT is(helper.checkout_kinds(:w), 'u2 u1', 'and both run');
+SELECT is(helper.checkout_kinds(:w), 'u1 u1', 'and both run');
 
 \ir include/finish.psql

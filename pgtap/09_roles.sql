@@ -39,8 +39,7 @@ SELECT is(helper.as_role('haul_test_producer', statement), 'ok', helper.label('p
 	$$ INSERT INTO haul.jobs (kind) VALUES ('p') $$,
 	$$ INSERT INTO haul.jobs (kind, queue) VALUES ('p', 'mine') RETURNING id $$,
 	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT DO NOTHING $$,
-	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT (unique_key)
-		WHERE unique_key IS NOT NULL DO NOTHING $$,
+	$$ SELECT haul.try_enqueue('p', unique_key => 'k') $$,
 	$$ INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout,
 		queue_timeout, expires_at, on_interrupt, unique_key, unique_until,
 		concurrency_key, concurrency_limit, pin, pin_strict, avoid, every, reply_to, keep)
@@ -84,8 +83,10 @@ SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label
 	$$ INSERT INTO haul.jobs (kind, workflow_id) VALUES ('p', 1) $$,
 	$$ INSERT INTO haul.jobs (kind, cron_name) VALUES ('p', 'c') $$,
 	$$ INSERT INTO haul.jobs (kind, id) OVERRIDING SYSTEM VALUE VALUES ('p', 1) $$,
-	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT (unique_key)
+	$$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('p', 'k') ON CONFLICT (kind, unique_key)
 		WHERE unique_key IS NOT NULL DO UPDATE SET priority = 1 $$,
+	$$ SELECT unique_key FROM haul.jobs $$, $$ SELECT id FROM haul.jobs WHERE unique_key = 'theirs' $$,
+	$$ SELECT haul.enqueue('p') FROM haul.jobs WHERE unique_key = 'theirs' $$,
 	$$ UPDATE haul.jobs SET priority = 1 $$, $$ DELETE FROM haul.jobs $$, $$ TRUNCATE haul.jobs $$,
 		$$ LOCK TABLE haul.jobs IN ACCESS EXCLUSIVE MODE $$,
 	$$ SELECT haul.register_worker('w') $$, $$ SELECT haul.checkout(1) $$, $$ SELECT haul.complete(1, '{1}', '{1}') $$,
@@ -108,6 +109,22 @@ SELECT is(helper.as_role('haul_test_rival', $$ INSERT INTO haul.jobs (kind, queu
 SELECT results_eq($$ SELECT enqueued_by FROM haul.jobs WHERE queue = 'forged' $$,
 	$$ VALUES ('haul_test_rival'::text) $$, 'enqueued_by still cannot be forged');
 REVOKE INSERT ON haul.jobs FROM haul_test_rival;
+
+-- A key that is another role's, in a kind that both enqueue, and in one of one's own
+SELECT haul.grant_producer('haul_test_rival');
+SET LOCAL ROLE haul_test_rival;
+SELECT haul.enqueue('shared', unique_key => 'invoice') AS rivals \gset
+SET LOCAL ROLE haul_test_producer;
+SELECT (haul.try_enqueue('shared', unique_key => 'invoice'))::text AS shared,
+	(haul.try_enqueue('own', unique_key => 'invoice')).is_new AS own,
+	haul.enqueue('own', unique_key => 'invoice') = haul.enqueue('own', unique_key => 'invoice') AS again,
+	haul.enqueue('shared', unique_key => 'invoice') IS NULL AS unknown \gset
+SET LOCAL ROLE haul_test_admin;
+SELECT haul.enqueue('shared', unique_key => 'invoice') AS admins \gset
+RESET ROLE;
+SELECT is(ARRAY[:'shared', :'own', :'again', :'unknown'], ARRAY['(,f)', 't', 't', 't'],
+	'it is in the way in that kind alone, and whose it is is not told');
+SELECT is(:admins::bigint, :rivals::bigint, 'but to who may read haul.jobs');
 
 -- Everybody else
 SELECT is(helper.as_role('haul_test_nobody', statement), '42501', helper.label('nobody: ', statement))

@@ -97,6 +97,29 @@ SELECT isnt(haul.enqueue('u', unique_key => 'k'), :u::bigint, 'and the index kno
 DROP TRIGGER a_note_before ON haul.jobs;
 DROP TRIGGER z_note_after ON haul.jobs;
 
+-- A trigger that suppresses what is inserted
+CREATE FUNCTION helper.suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER a_suppress BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTION helper.suppress();
+CREATE TRIGGER a_suppress BEFORE INSERT ON haul.cron FOR EACH ROW EXECUTE FUNCTION helper.suppress();
+SELECT throws_ok(statement, '39P01', NULL, statement) FROM unnest(ARRAY[
+	$$ SELECT haul.enqueue('s') $$, $$ SELECT haul.enqueue('s', unique_key => 's') $$, $$ SELECT haul.try_enqueue('s') $$,
+	$$ SELECT haul.enqueue_many('[{"kind": "s"}]') $$, $$ SELECT haul.workflow('[{"kind": "s"}]') $$,
+	$$ SELECT haul.schedule('s', '@daily', 'SELECT 1') $$, $$ SELECT haul.schedule('@daily', 'SELECT 1') $$]) AS statement;
+DROP TRIGGER a_suppress ON haul.jobs;
+DROP TRIGGER a_suppress ON haul.cron;
+SELECT haul.workflow('[{"kind": "f", "queue": "suppressed"}]') AS wf \gset
+SELECT haul.fail(w, c.id, c.claim, 'e', final => true) FROM haul.register_worker('s', '{"queues": ["suppressed"]}') AS w,
+	haul.checkout(w) AS c;
+CREATE TRIGGER a_suppress BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTION helper.suppress();
+SELECT throws_ok(format('SELECT haul.retry_workflow(%s)', :wf), '39P01', NULL, 'haul.retry_workflow');
+INSERT INTO haul.cron (name, schedule, kind) VALUES ('s', '1 second', 's');
+UPDATE haul.cron SET next_run_at = clock_timestamp() - interval '2 seconds';
+SELECT haul.maintain() \g /dev/null
+SELECT is((SELECT message FROM haul.cron_runs WHERE name = 's' LIMIT 1), 'a trigger on haul.jobs suppressed the job',
+	'a schedule says so');
+DELETE FROM haul.cron;
+DROP TRIGGER a_suppress ON haul.jobs;
+
 -- A trigger may change the row, or suppress the change.
 CREATE FUNCTION helper.meddle() RETURNS trigger LANGUAGE plpgsql
 AS $$

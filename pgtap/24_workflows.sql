@@ -278,7 +278,7 @@ ALTER TABLE haul.jobs DISABLE ROW LEVEL SECURITY;
 SELECT haul.workflow('[{"kind": "u", "unique_key": "only"}, {"kind": "v", "after": "1", "unique_key": "other"}]') AS wf \gset
 SELECT throws_ok($$ SELECT haul.workflow('[{"kind": "v", "unique_key": "other"}]') $$, '23505', NULL, 'a waiting job holds its unique key');
 SELECT haul.cancel_workflow(:wf) \g /dev/null
-SELECT lives_ok($$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('x', 'other') $$, 'cancelled, it is free');
+SELECT lives_ok($$ INSERT INTO haul.jobs (kind, unique_key) VALUES ('v', 'other') $$, 'cancelled, it is free');
 SELECT throws_ok(format('SELECT haul.retry_workflow(%s)', :wf), '23505', NULL, 'and a retry finds it taken');
 SELECT is(helper.status(:wf), 'cancelled', 'which leaves the workflow as it was');
 

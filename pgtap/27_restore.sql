@@ -16,7 +16,7 @@ INSERT INTO haul.jobs (kind, queue, state, attempt, claim, worker_id, enqueued_b
 	VALUES ('inserted', 'copy', 'running', 2, 3, 77, 'haul_test_absent'), ('ready', 'copy', 'ready', 1, 1, NULL, 'x');
 RESET check_function_bodies;
 SELECT results_eq($$ SELECT kind, state, attempt, claim, enqueued_by FROM haul.jobs WHERE queue = 'copy' ORDER BY id $$,
-	$$ VALUES ('copied' COLLATE "C", 'running', 2, 3, 'haul_test_absent'::name),
+	$$ VALUES ('copied' COLLATE "C", 'running', 2, 3, 'haul_test_absent'),
 		('inserted', 'running', 2, 3, 'haul_test_absent'), ('ready', 'ready', 1, 1, 'x') $$, 'are restored');
 SET LOCAL ROLE haul_test_owner;
 COPY haul.jobs (kind, queue, state, attempt, claim, worker_id) FROM STDIN;
@@ -47,7 +47,7 @@ INSERT INTO mine VALUES (2);
 RESET check_function_bodies;
 RESET ROLE;
 SELECT results_eq($$ SELECT enqueued_by FROM haul.jobs WHERE queue = 'out' $$,
-	$$ SELECT 'haul_test_producer'::name FROM generate_series(1, 3) $$, 'enqueues for the caller');
+	$$ SELECT 'haul_test_producer' FROM generate_series(1, 3) $$, 'enqueues for the caller');
 -- A COPY of the owner's, whose triggers do other things
 CREATE FUNCTION helper.enqueue() RETURNS trigger LANGUAGE plpgsql
 AS $$
@@ -63,7 +63,7 @@ COPY haul.jobs (kind, queue) FROM STDIN;
 outer	outer
 \.
 DROP TRIGGER t ON haul.jobs;
-SELECT is((SELECT enqueued_by FROM haul.jobs WHERE queue = 'inner'), current_user,
+SELECT is((SELECT enqueued_by FROM haul.jobs WHERE queue = 'inner'), current_user::text,
 	'what triggers insert is not restored');
 
 -- Maintenance in a COPY fires commands as it always does.

@@ -53,7 +53,7 @@ CREATE TABLE haul.jobs (
 );
 
 CREATE INDEX jobs_ready ON haul.jobs (queue, priority, run_at, id) WITH (deduplicate_items = off);
-CREATE UNIQUE INDEX jobs_unique_key ON haul.jobs (unique_key) WHERE unique_key IS NOT NULL;
+CREATE UNIQUE INDEX jobs_unique_key ON haul.jobs (kind, unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX jobs_expires ON haul.jobs (expires_at, id) WHERE expires_at IS NOT NULL;
 CREATE INDEX jobs_workflow ON haul.jobs (workflow_id, id) WHERE workflow_id IS NOT NULL;
 CREATE INDEX jobs_cron ON haul.jobs (cron_name, id) WHERE cron_name IS NOT NULL;
@@ -72,7 +72,7 @@ COMMENT ON COLUMN haul.jobs.on_timeout IS 'After a timeout: retry (counts as a f
 COMMENT ON COLUMN haul.jobs.queue_timeout IS 'Discarded when not started within this time of greatest(run_at, enqueued_at)';
 COMMENT ON COLUMN haul.jobs.expires_at IS 'Discarded when not started by this time; follows from queue_timeout where that is set';
 COMMENT ON COLUMN haul.jobs.on_interrupt IS 'When its worker died or was killed in mid-job: retry, fail or discard';
-COMMENT ON COLUMN haul.jobs.unique_key IS 'At most one live job has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING works';
+COMMENT ON COLUMN haul.jobs.unique_key IS 'At most one live job of the kind has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING works';
 COMMENT ON COLUMN haul.jobs.unique_until IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key (not for a job with every: it keeps its key)';
 COMMENT ON COLUMN haul.jobs.concurrency_key IS 'Recorded for concurrency limits, which this version does not enforce';
 COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limits, which this version does not enforce; at least 1';

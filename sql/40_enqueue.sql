@@ -1,6 +1,63 @@
 -- Enqueueing by function, for those who prefer it to INSERT. Invoker's rights:
 -- the caller needs what haul.grant_producer() gives.
 
+-- The live job of a kind that has a key. The id only for who may know it: who enqueued the job, or may read haul.jobs.
+CREATE FUNCTION haul._key_holder(kind text, unique_key text, OUT id bigint, OUT taken boolean)
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_key_holder';
+
+CREATE FUNCTION haul.try_enqueue(
+		kind text, args jsonb DEFAULT '{}', queue text DEFAULT 'default', priority integer DEFAULT 16383,
+		run_at timestamptz DEFAULT now(), max_attempts integer DEFAULT 21, backoff text DEFAULT NULL,
+		timeout interval DEFAULT NULL, on_timeout text DEFAULT 'retry', queue_timeout interval DEFAULT NULL,
+		expires_at timestamptz DEFAULT NULL, on_interrupt text DEFAULT 'retry', unique_key text DEFAULT NULL,
+		unique_until text DEFAULT 'finished', concurrency_key text DEFAULT NULL, concurrency_limit integer DEFAULT 1,
+		pin text DEFAULT NULL, pin_strict boolean DEFAULT false, avoid text[] DEFAULT NULL, every interval DEFAULT NULL,
+		reply_to text DEFAULT NULL, keep interval DEFAULT NULL,
+		OUT id bigint, OUT is_new boolean)
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	taken boolean;
+BEGIN
+	-- With a key, a few times: the job that has it may end between the two statements.
+	FOR attempt IN 1..CASE WHEN $13 IS NULL THEN 0 ELSE 10 END LOOP
+		INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
+							   expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
+							   pin, pin_strict, avoid, every, reply_to, keep)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+			ON CONFLICT DO NOTHING
+			RETURNING id INTO try_enqueue.id;
+		is_new := FOUND;
+		IF is_new THEN
+			RETURN;
+		END IF;
+		SELECT h.id, h.taken INTO try_enqueue.id, taken FROM haul._key_holder($1, $13) AS h;
+		IF taken THEN
+			RETURN;
+		END IF;
+	END LOOP;
+	-- Without a key, or where something else is in the way: this says what.
+	INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
+						   expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
+						   pin, pin_strict, avoid, every, reply_to, keep)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+		RETURNING id INTO try_enqueue.id;
+	is_new := FOUND;
+	IF NOT is_new THEN
+		RAISE EXCEPTION 'a trigger on haul.jobs suppressed the job'
+			USING ERRCODE = '39P01', HINT = 'A BEFORE INSERT trigger on haul.jobs must return NEW.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION haul.try_enqueue IS
+'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, and is_new true.
+If a live job of the kind has the unique_key, nothing is enqueued, and is_new is false: id is that of the job if the
+current role enqueued it or may read haul.jobs, else NULL.
+Errors: those of INSERT INTO haul.jobs; 39P01 when a trigger of somebody''s suppressed the job.';
+
+-- Inlined: costs nothing beside the other.
 CREATE FUNCTION haul.enqueue(
 		kind text, args jsonb DEFAULT '{}', queue text DEFAULT 'default', priority integer DEFAULT 16383,
 		run_at timestamptz DEFAULT now(), max_attempts integer DEFAULT 21, backoff text DEFAULT NULL,
@@ -10,31 +67,14 @@ CREATE FUNCTION haul.enqueue(
 		pin text DEFAULT NULL, pin_strict boolean DEFAULT false, avoid text[] DEFAULT NULL, every interval DEFAULT NULL,
 		reply_to text DEFAULT NULL, keep interval DEFAULT NULL)
 	RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-	result bigint;
-BEGIN
-	LOOP
-		INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
-							   expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
-							   pin, pin_strict, avoid, every, reply_to, keep)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-			ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-			RETURNING id INTO result;
-		EXIT WHEN FOUND;
-		SELECT id INTO result FROM haul.jobs WHERE unique_key = $13;
-		-- Not there: it ended between the two statements, and the key is free.
-		EXIT WHEN FOUND;
-	END LOOP;
-	RETURN result;
-END
-$$;
-COMMENT ON FUNCTION haul.enqueue(text, jsonb, text, integer, timestamptz, integer, text, interval, text, interval,
-		timestamptz, text, text, text, text, integer, text, boolean, text[], interval, text, interval) IS
-'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, or that of the live job
-that already has its unique_key. Errors: those of INSERT INTO haul.jobs.';
+	LANGUAGE sql
+RETURN (haul.try_enqueue(kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
+						 expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin,
+						 pin_strict, avoid, every, reply_to, keep)).id;
+COMMENT ON FUNCTION haul.enqueue IS
+'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, or that of the
+live job of the kind that has its unique_key already; NULL if that is another role''s. See haul.try_enqueue().
+Errors: those of haul.try_enqueue().';
 
 CREATE FUNCTION haul.enqueue_many(jobs jsonb) RETURNS SETOF bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -115,6 +115,18 @@ BEGIN
 END
 $$;
 
+-- Raises an error unless all jobs of a workflow were inserted.
+CREATE FUNCTION haul._refuse_suppressed(missing bigint) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF missing <> 0 THEN
+		RAISE EXCEPTION 'a trigger on haul.jobs suppressed % jobs of a workflow', missing
+			USING ERRCODE = '39P01', HINT = 'A BEFORE INSERT trigger on haul.jobs must return NEW.';
+	END IF;
+END
+$$;
+
 -- The jobs are those of the role in haul.enqueuer. Planning the statements takes longer than running them for a few jobs: that is
 -- done once in a session, and never compiled.
 CREATE FUNCTION haul._create_workflow(jobs jsonb, workflow_name text, OUT workflow_id bigint, OUT job_ids bigint[])
@@ -217,10 +229,7 @@ BEGIN
 			   coalesce(j.concurrency_limit, 1), j.pin, coalesce(j.pin_strict, false), j.avoid, j.reply_to, j.keep
 			FROM job AS j ORDER BY j.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
-	IF made <> cardinality(ids) THEN
-		RAISE EXCEPTION 'a trigger on haul.jobs suppressed % of the % jobs of a workflow', cardinality(ids) - made, cardinality(ids)
-			USING ERRCODE = '39P01', HINT = 'A BEFORE INSERT trigger on haul.jobs must return NEW.';
-	END IF;
+	PERFORM haul._refuse_suppressed(cardinality(ids) - made);
 	workflow_id := workflow;
 	SELECT array_agg(ids[s.step] ORDER BY s.position) INTO job_ids FROM unnest(steps) WITH ORDINALITY AS s(step, position);
 END
@@ -440,6 +449,7 @@ DECLARE
 	workflow haul.workflows;
 	again    integer[];
 	ids      bigint[];
+	made     bigint;
 BEGIN
 	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
 		RAISE EXCEPTION 'haul.retry_workflow() must see what has just ended, in a transaction of the level READ COMMITTED'
@@ -477,6 +487,8 @@ BEGIN
 				'attempt', 0, 'claim', 0, 'interruptions', 0, 'expires_at', NULL, 'worker_id', NULL, 'lease_id', NULL,
 				'started_at', NULL, 'interrupted_at', NULL, 'last_error', NULL, 'progress', NULL)) AS r
 			ORDER BY a.step;
+	GET DIAGNOSTICS made = ROW_COUNT;
+	PERFORM haul._refuse_suppressed(cardinality(ids) - made);
 	UPDATE haul.workflow_jobs AS m SET job_id = a.id FROM unnest(again, ids) AS a(step, id) WHERE m.workflow_id = $1 AND m.step = a.step;
 	PERFORM haul._recount_gates($1);
 	RETURN cardinality(again);

@@ -38,7 +38,7 @@ BEGIN
 				max_attempts integer, backoff text, timeout interval, on_timeout text, queue_timeout interval,
 				on_interrupt text, unique_key text, unique_until text, concurrency_key text, concurrency_limit integer,
 				pin text, pin_strict boolean, avoid text[], reply_to text, keep interval)
-		ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
+		ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
 		RETURNING id INTO job;
 	RETURN job;
 END
@@ -297,7 +297,8 @@ BEGIN
 			job := haul._insert_cron_job(s, tick, outcome = 'queued');
 			IF job IS NULL THEN
 				outcome := 'skipped';
-				reason := format('another job has its unique_key "%s"', s.options ->> 'unique_key');
+				reason := coalesce('another job has its unique_key "' || (s.options ->> 'unique_key') || '"',
+								   'a trigger on haul.jobs suppressed the job');
 			END IF;
 		EXCEPTION
 			WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN

@@ -142,8 +142,9 @@ CREATE FUNCTION haul._schedule_command(name text, schedule text, command text, d
 AS $$
 #variable_conflict use_column
 DECLARE
-	before haul.cron;
-	result bigint;
+	before   haul.cron;
+	attempts integer := 0;
+	result   bigint;
 BEGIN
 	LOOP
 		SELECT c.* INTO before FROM haul.cron AS c WHERE c.name = $1;
@@ -170,7 +171,13 @@ BEGIN
 				UPDATE haul.cron AS c SET owner = $5 WHERE c.id = result;
 			END IF;
 		END IF;
-		EXIT WHEN result IS NOT NULL; -- else somebody else was faster
+		EXIT WHEN result IS NOT NULL;
+		-- somebody else was faster, or it will never come in
+		attempts := attempts + 1;
+		IF attempts = 10 THEN
+			RAISE trigger_protocol_violated USING MESSAGE = format('a trigger on haul.cron suppressed schedule "%s"', $1),
+				HINT = 'A BEFORE trigger on haul.cron must return NEW.';
+		END IF;
 	END LOOP;
 	RETURN result;
 END

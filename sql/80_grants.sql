@@ -14,12 +14,13 @@ BEGIN
 		GRANT INSERT (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout, expires_at,
 					  on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin, pin_strict, avoid, every,
 					  reply_to, keep) ON haul.jobs TO %1$I;
-		-- for RETURNING id and ON CONFLICT (unique_key)
-		GRANT SELECT (id, unique_key) ON haul.jobs TO %1$I;
+		-- for RETURNING id
+		GRANT SELECT (id) ON haul.jobs TO %1$I;
 		GRANT SELECT ON haul.my_jobs TO %1$I;
 		GRANT EXECUTE ON FUNCTION
-			haul.enqueue(text, jsonb, text, integer, timestamptz, integer, text, interval, text, interval, timestamptz,
-						 text, text, text, text, integer, text, boolean, text[], interval, text, interval),
+			haul.enqueue,
+			haul.try_enqueue,
+			haul._key_holder(text, text),
 			haul.enqueue_many(jsonb),
 			haul.workflow(jsonb),
 			haul.chain(jsonb, text, text),

@@ -104,7 +104,10 @@ std::int64_t enqueue(pqxx::transaction_base& tx, const std::string& kind, const 
     check(job);
     return translated(tx.conn(), [&] {
         const auto [sql, params] = enqueue_statement(job);
-        return compat::exec_list(tx, sql, params)[0][0].as<std::int64_t>();
+        const auto rows = compat::exec_list(tx, sql, params);
+        if (rows[0][0].is_null())
+            throw duplicate_job{"a live job of another role has the unique key", "23505", "", ""};
+        return rows[0][0].as<std::int64_t>();
     });
 }
 

@@ -56,6 +56,8 @@ TEST_F(client_connection, what_is_missing_or_forbidden_has_a_type) {
     options.unique_key = "u";
     options.on_duplicate = duplicate_action::return_existing;
     EXPECT_EQ(producer.enqueue("k", {}, options), producer.enqueue("k", {}, options));
+    admin.exec("INSERT INTO haul.jobs (kind, unique_key) VALUES ('shared', 'u')");
+    EXPECT_TRUE(throws<duplicate_job>([&] { producer.enqueue("shared", {}, options); }));
     EXPECT_EQ(admin.number("SELECT count(*) FROM haul.jobs WHERE enqueued_by = 'producer'"), 3);
 }
 

@@ -25,7 +25,7 @@ enum class unique_scope {
 /// What enqueue() does when a live job already has the unique key.
 enum class duplicate_action {
     raise,           ///< throw duplicate_job
-    return_existing, ///< return the id of that job
+    return_existing, ///< return the id of that job; throw duplicate_job if another role enqueued it
 };
 
 /// Everything that an enqueuer may say about a job beside its kind and arguments. What is left out gets the
@@ -43,7 +43,7 @@ struct job_options {
     std::optional<interval> queue_timeout;    ///< discarded when not started within this time
     std::optional<std::chrono::system_clock::time_point> expires_at; ///< discarded when not started by then
     std::optional<interrupt_action> on_interrupt;                    ///< when its worker died; default retry
-    std::optional<std::string> unique_key;    ///< at most one live job per key; see unique_key.hpp
+    std::optional<std::string> unique_key;    ///< at most one live job per kind and key; see unique_key.hpp
     std::optional<unique_scope> unique_until; ///< default finished
     duplicate_action on_duplicate = duplicate_action::raise; ///< return_existing: enqueue() only, never COPY
     std::optional<std::string> concurrency_key; ///< recorded; this version enforces no concurrency limits
