@@ -13,7 +13,7 @@ export PG_MAJOR PG_CONFIG
 
 .DEFAULT_GOAL := all
 .PHONY: all extension programs cpp install install-extension uninstall deps demo check check-quick check-cassert \
-	check-headers bench bench-adapter bench-smoke lint format format-check clean help
+	check-headers bench bench-adapter bench-smoke lint reference format format-check clean help
 
 all: extension programs ## build the extension, the worker (build/haul) and the C++ libraries
 
@@ -77,6 +77,9 @@ bench-adapter: cpp install-extension ## run the adapter for the public benchmark
 
 lint: deps-lint extension ## check formats, scripts, spelling, lengths of lines, imports and exports
 	@scripts/lint
+
+reference: all install-extension ## make docs/reference.md anew
+	@scripts/reference
 
 format: deps-lint ## format the C and C++ sources in place
 	@scripts/format
