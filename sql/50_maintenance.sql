@@ -28,7 +28,8 @@ BEGIN
 		END;
 	END IF;
 	IF to_regclass(format('haul.%I', jobs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs) PARTITION BY LIST ((keep_until IS NULL))', jobs);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)'
+					   ' PARTITION BY LIST ((keep_until IS NULL))', jobs);
 		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (false)', jobs || '_kept', jobs);
 		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', jobs || '_kept');
 		EXECUTE format('CREATE INDEX ON haul.%I (id)', jobs || '_kept');
@@ -39,14 +40,14 @@ BEGIN
 					   jobs, day, day + interval '1 day');
 	END IF;
 	IF to_regclass(format('haul.%I', leaf)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs)', leaf);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)', leaf);
 		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', leaf);
 		EXECUTE format('CREATE INDEX ON haul.%I (id)', leaf);
 		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs || '_brief', leaf, hour, hour + interval '1 hour');
 	END IF;
 	IF to_regclass(format('haul.%I', errs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors)', errs);
+		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)', errs);
 		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', errs);
 		EXECUTE format('CREATE INDEX ON haul.%I (job_id)', errs);
 		EXECUTE format('ALTER TABLE haul.job_errors ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',

@@ -12,10 +12,11 @@
 #include "base/row_reader.h"
 
 void
-row_reader_open(RowReader *reader, Oid table, HaulIndex index, LOCKMODE mode, ScanKey keys,
-				int nkeys)
+row_reader_open(RowReader *reader, Oid table, HaulIndex index, Columns *columns, LOCKMODE mode,
+				ScanKey keys, int nkeys)
 {
 	reader->table = table_open(table, mode);
+	columns_find(columns, reader->table);
 	reader->index = haul_index_open(reader->table, index);
 	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	reader->row = table_slot_create(reader->table, NULL);

@@ -12,6 +12,7 @@
 #include "utils/snapshot.h"
 
 #include "base/catalog.h"
+#include "base/columns.h"
 
 /* A scan that sees everything committed by now, whatever the isolation level. */
 typedef struct RowReader
@@ -23,8 +24,8 @@ typedef struct RowReader
 	TupleTableSlot *row;
 } RowReader;
 
-extern void row_reader_open(RowReader *reader, Oid table, HaulIndex index, LOCKMODE mode,
-							ScanKey keys, int nkeys);
+extern void row_reader_open(RowReader *reader, Oid table, HaulIndex index, Columns *columns,
+							LOCKMODE mode, ScanKey keys, int nkeys);
 
 /* The next row, all columns fetched; NULL after the last. */
 extern TupleTableSlot *row_reader_next(RowReader *reader);

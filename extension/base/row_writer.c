@@ -3,17 +3,20 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/additions.h"
 #include "base/row_reader.h"
 #include "base/row_writer.h"
 
 bool
-row_lock(Relation table, HaulIndex index, ScanKey keys, int nkeys, TupleTableSlot *row)
+row_lock(Relation table, HaulIndex index, Columns *columns, ScanKey keys, int nkeys,
+		 TupleTableSlot *row)
 {
 	for (;;)
 	{
@@ -22,7 +25,8 @@ row_lock(Relation table, HaulIndex index, ScanKey keys, int nkeys, TupleTableSlo
 		TM_FailureData failure;
 		TM_Result result = TM_Deleted;
 
-		row_reader_open(&reader, RelationGetRelid(table), index, RowExclusiveLock, keys, nkeys);
+		row_reader_open(&reader, RelationGetRelid(table), index, columns, RowExclusiveLock, keys,
+						nkeys);
 		found = row_reader_next(&reader);
 		if (found != NULL)
 			result = table_tuple_lock(table, &found->tts_tid, reader.snapshot, row,
@@ -36,45 +40,70 @@ row_lock(Relation table, HaulIndex index, ScanKey keys, int nkeys, TupleTableSlo
 	}
 }
 
-static void
-insert_index_entries(Relation table, TupleTableSlot *row, bool only_summarizing)
+/* What the executor needs to write a row of the table. */
+typedef struct Writing
 {
-	EState *estate = CreateExecutorState();
-	ResultRelInfo *relation = makeNode(ResultRelInfo);
+	EState *estate;
+	ResultRelInfo *relation;
+} Writing;
 
-	haul_init_range_table(estate, table, NULL);
-	InitResultRelInfo(relation, table, 1, NULL, 0);
-	ExecOpenIndices(relation, false);
-	haul_insert_index_tuples(relation, row, estate, true, only_summarizing);
-	ExecCloseIndices(relation);
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	ExecCloseRangeTableRelations(estate);
-	FreeExecutorState(estate);
+static Writing
+begin_writing(Relation table, AttrNumber changed)
+{
+	Writing writing = {CreateExecutorState(), makeNode(ResultRelInfo)};
+
+	haul_init_range_table(writing.estate, table,
+						  bms_make_singleton(changed - FirstLowInvalidHeapAttributeNumber));
+	InitResultRelInfo(writing.relation, table, 1, NULL, 0);
+	return writing;
+}
+
+static void
+end_writing(Writing writing)
+{
+	ExecResetTupleTable(writing.estate->es_tupleTable, false);
+	ExecCloseRangeTableRelations(writing.estate);
+	FreeExecutorState(writing.estate);
 }
 
 void
-row_update(Relation table, TupleTableSlot *row, int column, Datum value)
+row_update(Relation table, TupleTableSlot *row, const Columns *columns, int column, Datum value)
 {
-	int columns = RelationGetNumberOfAttributes(table);
+	int natts = RelationGetNumberOfAttributes(table);
 	TupleTableSlot *copy = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsHeapTuple);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Writing writing = {NULL, NULL};
 	TM_FailureData failure;
 	LockTupleMode mode;
 	TU_UpdateIndexes indexes;
 	TM_Result result;
 
 	ExecClearTuple(copy);
-	memcpy(copy->tts_values, row->tts_values, columns * sizeof(Datum));
-	memcpy(copy->tts_isnull, row->tts_isnull, columns * sizeof(bool));
-	copy->tts_values[column] = value;
+	memcpy(copy->tts_values, row->tts_values, natts * sizeof(Datum));
+	memcpy(copy->tts_isnull, row->tts_isnull, natts * sizeof(bool));
+	copy->tts_values[columns->places[column]] = value;
 	ExecStoreVirtualTuple(copy);
+	if (additions_follow(table))
+	{
+		writing = begin_writing(table, column_number(columns, column));
+		additions_compute(writing.relation, writing.estate, copy, CMD_UPDATE);
+	}
 	/* the lock is ours: nobody can have changed it */
 	result = haul_tuple_update(table, &row->tts_tid, copy, snapshot, &failure, &mode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result %d of updating a row of %s", result,
 			 RelationGetRelationName(table));
 	if (indexes != TU_None)
-		insert_index_entries(table, copy, haul_only_summarizing(indexes));
+	{
+		if (writing.estate == NULL)
+			writing = begin_writing(table, column_number(columns, column));
+		ExecOpenIndices(writing.relation, false);
+		haul_insert_index_tuples(writing.relation, copy, writing.estate, true,
+								 haul_only_summarizing(indexes));
+		ExecCloseIndices(writing.relation);
+	}
+	if (writing.estate != NULL)
+		end_writing(writing);
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(copy);
 }

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
+#include "base/additions.h"
 #include "base/table_writer.h"
 
 #define BATCH_ROWS 128
@@ -22,10 +23,13 @@
 struct TableWriter
 {
 	Relation table;
+	Columns *columns;
 	MemoryContext context; /* of the writer and its slots */
 	MemoryContext scratch; /* reset after each batch */
-	EState *estate;		   /* for the indexes; NULL if the table has none */
+	EState *estate;		   /* for indexes and additions; NULL if the table has none */
 	ResultRelInfo *relation;
+	Additions *additions;			  /* NULL: none */
+	TupleTableSlot *row;			  /* that is being filled in */
 	int options;					  /* TABLE_INSERT_… */
 	TupleTableSlot *rows[BATCH_ROWS]; /* made when first needed */
 	int nrows;
@@ -33,7 +37,7 @@ struct TableWriter
 };
 
 TableWriter *
-table_writer_open(Oid table)
+table_writer_open(Oid table, Columns *columns)
 {
 	TableWriter *writer = palloc0(sizeof(TableWriter));
 
@@ -41,29 +45,33 @@ table_writer_open(Oid table)
 	writer->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_haul table writer", ALLOCSET_DEFAULT_SIZES);
 	writer->table = table_open(table, RowExclusiveLock);
-	if (writer->table->rd_rel->relhasindex)
+	writer->columns = columns;
+	columns_find(columns, writer->table);
+	if (writer->table->rd_rel->relhasindex || additions_exist(writer->table, columns))
 	{
 		writer->estate = CreateExecutorState();
 		haul_init_range_table(writer->estate, writer->table, NULL);
 		writer->relation = makeNode(ResultRelInfo);
 		InitResultRelInfo(writer->relation, writer->table, 1, NULL, 0);
 		ExecOpenIndices(writer->relation, false);
+		writer->additions =
+			additions_open(writer->table, columns, writer->relation, writer->estate);
 	}
 	return writer;
 }
 
 TableWriter *
-table_writer_open_at_end(Oid table)
+table_writer_open_at_end(Oid table, Columns *columns)
 {
-	TableWriter *writer = table_writer_open(table);
+	TableWriter *writer = table_writer_open(table, columns);
 
 	writer->options = TABLE_INSERT_SKIP_FSM;
 	RelationSetTargetBlock(writer->table, InvalidBlockNumber);
 	return writer;
 }
 
-TupleTableSlot *
-table_writer_row(TableWriter *writer)
+void
+table_writer_begin_row(TableWriter *writer)
 {
 	TupleTableSlot **row = &writer->rows[writer->nrows];
 
@@ -76,7 +84,16 @@ table_writer_row(TableWriter *writer)
 	}
 	ExecClearTuple(*row);
 	memset((*row)->tts_isnull, true, RelationGetNumberOfAttributes(writer->table) * sizeof(bool));
-	return *row;
+	writer->row = *row;
+}
+
+void
+table_writer_set(TableWriter *writer, int column, Datum value)
+{
+	int place = writer->columns->places[column];
+
+	writer->row->tts_values[place] = value;
+	writer->row->tts_isnull[place] = false;
 }
 
 static void
@@ -107,11 +124,14 @@ flush(TableWriter *writer)
 void
 table_writer_add(TableWriter *writer)
 {
-	TupleTableSlot *row = writer->rows[writer->nrows];
+	TupleTableSlot *row = writer->row;
 	HeapTuple tuple;
 	bool should_free;
 
-	ExecStoreVirtualTuple(row);
+	if (writer->additions != NULL)
+		additions_fill_in(writer->additions, row);
+	else
+		ExecStoreVirtualTuple(row);
 	ExecMaterializeSlot(row);
 	tuple = ExecFetchSlotHeapTuple(row, false, &should_free);
 	writer->bytes += tuple->t_len;

@@ -100,14 +100,12 @@ haul_release_worker(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	int64 worker;
-	bool isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ||
 		RelationGetRelid(trigger->tg_relation) != haul_catalog()->workers)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("haul._release_worker() is the trigger of DELETE on haul.workers")));
-	worker = DatumGetInt64(
-		heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull));
+	worker = worker_id_of(trigger->tg_trigtuple, trigger->tg_relation);
 
 	/* The row is deleted: whoever comes for the shared lock after us finds no worker. */
 	worker_lock(worker, AccessExclusiveLock, true);

@@ -32,8 +32,23 @@ enum JobErrorColumn
 	JOB_ERROR_WORKER,
 	JOB_ERROR_ERROR,
 	JOB_ERROR_DETAIL,
-	JOB_ERROR_COLUMNS
 };
+
+static const Column job_error_list[] = {
+	[JOB_ERROR_JOB_ID] = {"job_id", INT8OID},
+	[JOB_ERROR_ATTEMPT] = {"attempt", INT4OID},
+	[JOB_ERROR_FAILED_AT] = {"failed_at", TIMESTAMPTZOID},
+	[JOB_ERROR_WORKER_ID] = {"worker_id", INT8OID},
+	[JOB_ERROR_WORKER] = {"worker", TEXTOID},
+	[JOB_ERROR_ERROR] = {"error", TEXTOID},
+	[JOB_ERROR_DETAIL] = {"detail", JSONBOID},
+	{NULL},
+};
+
+/* of the leaves, in which others may have changed each for itself */
+static Columns brief_columns = COLUMNS(finished_job_list);
+static Columns kept_columns = COLUMNS(finished_job_list);
+static Columns error_columns = COLUMNS(job_error_list);
 
 struct History
 {
@@ -69,7 +84,7 @@ leaf_name(const char *pattern, TimestampTz at)
 }
 
 static TableWriter *
-open_leaf(History *history, const char *pattern)
+open_leaf(History *history, const char *pattern, Columns *columns)
 {
 	char *name = leaf_name(pattern, history->now);
 	Oid leaf = get_relname_relid(name, haul_catalog()->schema);
@@ -88,7 +103,7 @@ open_leaf(History *history, const char *pattern)
 			elog(ERROR, "haul._add_history did not make haul.%s", name);
 	}
 	caller = MemoryContextSwitchTo(history->context);
-	writer = table_writer_open(leaf);
+	writer = table_writer_open(leaf, columns);
 	MemoryContextSwitchTo(caller);
 	return writer;
 }
@@ -124,24 +139,23 @@ history_add_job(History *history, TupleTableSlot *job, const char *state, Datum 
 	TimestampTz until = keep_until(history, job, strcmp(state, "completed") == 0);
 	bool brief = until <= add_seconds(history->now, haul_keep_completed);
 	TableWriter **writer = brief ? &history->brief : &history->kept;
-	TupleTableSlot *row;
 
 	if (until <= history->now)
 		return;
 	if (*writer == NULL)
-		*writer = open_leaf(history, brief ? "finished_jobs_%04d%02d%02d_%02d"
-										   : "finished_jobs_%04d%02d%02d_kept");
+		*writer = brief ? open_leaf(history, "finished_jobs_%04d%02d%02d_%02d", &brief_columns)
+						: open_leaf(history, "finished_jobs_%04d%02d%02d_kept", &kept_columns);
 
-	row = table_writer_row(*writer);
-	memcpy(row->tts_values, job->tts_values, JOB_COLUMNS * sizeof(Datum));
-	memcpy(row->tts_isnull, job->tts_isnull, JOB_COLUMNS * sizeof(bool));
-	job_set(row, JOB_STATE, CStringGetTextDatum(state));
-	row->tts_values[FINISHED_JOB_FINISHED_AT] = TimestampTzGetDatum(history->now);
-	row->tts_isnull[FINISHED_JOB_FINISHED_AT] = false;
-	row->tts_values[FINISHED_JOB_RESULT] = result;
-	row->tts_isnull[FINISHED_JOB_RESULT] = result == (Datum) 0;
-	row->tts_values[FINISHED_JOB_KEEP_UNTIL] = TimestampTzGetDatum(until);
-	row->tts_isnull[FINISHED_JOB_KEEP_UNTIL] = brief;
+	table_writer_begin_row(*writer);
+	for (int column = 0; column < JOB_COLUMNS; column++)
+		if (!job_is_null(job, column))
+			table_writer_set(*writer, column, job_value(job, column));
+	table_writer_set(*writer, JOB_STATE, CStringGetTextDatum(state));
+	table_writer_set(*writer, FINISHED_JOB_FINISHED_AT, TimestampTzGetDatum(history->now));
+	if (result != (Datum) 0)
+		table_writer_set(*writer, FINISHED_JOB_RESULT, result);
+	if (!brief)
+		table_writer_set(*writer, FINISHED_JOB_KEEP_UNTIL, TimestampTzGetDatum(until));
 	table_writer_add(*writer);
 }
 
@@ -149,24 +163,24 @@ void
 history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error,
 				  Datum detail)
 {
-	TupleTableSlot *row;
+	TableWriter *errors;
 
 	if (history->errors == NULL)
-		history->errors = open_leaf(history, "job_errors_%04d%02d%02d");
+		history->errors = open_leaf(history, "job_errors_%04d%02d%02d", &error_columns);
 
-	row = table_writer_row(history->errors);
-	memset(row->tts_isnull, false, JOB_ERROR_COLUMNS * sizeof(bool));
-	row->tts_values[JOB_ERROR_JOB_ID] = job_value(job, JOB_ID);
-	row->tts_values[JOB_ERROR_ATTEMPT] = job_value(job, JOB_ATTEMPT);
-	row->tts_values[JOB_ERROR_FAILED_AT] = TimestampTzGetDatum(history->now);
-	row->tts_values[JOB_ERROR_WORKER_ID] = job_value(job, JOB_WORKER_ID);
-	row->tts_isnull[JOB_ERROR_WORKER_ID] = job_is_null(job, JOB_WORKER_ID);
-	row->tts_values[JOB_ERROR_WORKER] = worker_name;
-	row->tts_isnull[JOB_ERROR_WORKER] = worker_name == (Datum) 0;
-	row->tts_values[JOB_ERROR_ERROR] = error;
-	row->tts_values[JOB_ERROR_DETAIL] = detail;
-	row->tts_isnull[JOB_ERROR_DETAIL] = detail == (Datum) 0;
-	table_writer_add(history->errors);
+	errors = history->errors;
+	table_writer_begin_row(errors);
+	table_writer_set(errors, JOB_ERROR_JOB_ID, job_value(job, JOB_ID));
+	table_writer_set(errors, JOB_ERROR_ATTEMPT, job_value(job, JOB_ATTEMPT));
+	table_writer_set(errors, JOB_ERROR_FAILED_AT, TimestampTzGetDatum(history->now));
+	if (!job_is_null(job, JOB_WORKER_ID))
+		table_writer_set(errors, JOB_ERROR_WORKER_ID, job_value(job, JOB_WORKER_ID));
+	if (worker_name != (Datum) 0)
+		table_writer_set(errors, JOB_ERROR_WORKER, worker_name);
+	table_writer_set(errors, JOB_ERROR_ERROR, error);
+	if (detail != (Datum) 0)
+		table_writer_set(errors, JOB_ERROR_DETAIL, detail);
+	table_writer_add(errors);
 }
 
 void

@@ -44,10 +44,16 @@ typedef struct Row
 	TupleTableSlot *job;
 } Row;
 
+static Form_pg_attribute
+attribute_of(Relation table, enum JobColumn column)
+{
+	return TupleDescAttr(RelationGetDescr(table), job_columns.places[column]);
+}
+
 static const char *
 column_name(const Row *row, enum JobColumn column)
 {
-	return NameStr(TupleDescAttr(RelationGetDescr(row->table), column)->attname);
+	return NameStr(attribute_of(row->table, column)->attname);
 }
 
 /* The value, shortened, for a message. */
@@ -60,8 +66,7 @@ shown(const Row *row, enum JobColumn column)
 
 	if (job_is_null(row->job, column))
 		return pstrdup("null");
-	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(row->table), column)->atttypid, &output,
-					  &varlena);
+	getTypeOutputInfo(attribute_of(row->table, column)->atttypid, &output, &varlena);
 	text = OidOutputFunctionCall(output, job_value(row->job, column));
 	if (strlen(text) > 100)
 	{
@@ -75,25 +80,24 @@ shown(const Row *row, enum JobColumn column)
 static void
 refuse(const Row *row, enum JobColumn column, const char *problem, const char *hint)
 {
-	ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
-					errmsg("haul.jobs.%s %s, not \"%s\"", column_name(row, column), problem,
-						   shown(row, column)),
-					errhint("%s", hint), errtablecol(row->table, column + 1)));
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("haul.jobs.%s %s, not \"%s\"", column_name(row, column), problem,
+					shown(row, column)),
+			 errhint("%s", hint), errtablecol(row->table, column_number(&job_columns, column))));
 }
 
 static void
 check_not_null(const Row *row)
 {
-	TupleDesc columns = RelationGetDescr(row->table);
-
 	for (int column = 0; column < JOB_COLUMNS; column++)
-		if (job_is_null(row->job, column) && TupleDescAttr(columns, column)->attnotnull)
+		if (job_is_null(row->job, column) && attribute_of(row->table, column)->attnotnull)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("haul.jobs.%s must not be null", column_name(row, column)),
 					 column == JOB_KIND ? errhint(KIND_HINT)
 										: errhint("Leave the column out to get its default."),
-					 errtablecol(row->table, column + 1)));
+					 errtablecol(row->table, column_number(&job_columns, column))));
 }
 
 static void
@@ -203,7 +207,7 @@ check_args_size(const Row *row)
 							   haul_max_args_size),
 						errhint("Put the data into a table or a file and pass on where they are, "
 								"or raise the setting haul.max_args_size."),
-						errtablecol(row->table, JOB_ARGS + 1)));
+						errtablecol(row->table, column_number(&job_columns, JOB_ARGS))));
 }
 
 static void
@@ -232,7 +236,7 @@ check_avoid(const Row *row)
 						errmsg("haul.jobs.avoid must not hold more than %d bytes", AVOID_BYTES),
 						errhint("Give the workers that are to take the job a kind or a queue of "
 								"their own."),
-						errtablecol(row->table, JOB_AVOID + 1)));
+						errtablecol(row->table, column_number(&job_columns, JOB_AVOID))));
 	names = DatumGetArrayTypeP(job_value(row->job, JOB_AVOID));
 	if (array_contains_nulls(names))
 		refuse(row, JOB_AVOID, "must not hold nulls", "List the names of workers.");
@@ -339,13 +343,14 @@ check_is_restorable(const Row *row)
 			ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("haul.jobs.worker_id must name a worker if, and only if, the job is running"),
-			 errhint("Leave the column out."), errtablecol(row->table, JOB_WORKER_ID + 1)));
+			 errhint("Leave the column out."),
+			 errtablecol(row->table, column_number(&job_columns, JOB_WORKER_ID))));
 }
 
 static bool
 is_changed(TupleTableSlot *before, TupleTableSlot *after, Relation table, enum JobColumn column)
 {
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), column);
+	Form_pg_attribute attribute = attribute_of(table, column);
 
 	if (job_is_null(before, column) || job_is_null(after, column))
 		return job_is_null(before, column) != job_is_null(after, column);
@@ -387,7 +392,7 @@ typedef struct Patch
 static void
 patch_add(Patch *patch, enum JobColumn column, Datum value)
 {
-	patch->columns[patch->count] = column + 1;
+	patch->columns[patch->count] = column_number(&job_columns, column);
 	patch->values[patch->count] = value;
 	patch->nulls[patch->count] = false;
 	patch->count++;
@@ -451,7 +456,7 @@ note_ready(const Row *row, const Patch *patch)
 	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
 					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job));
 	for (int i = 0; i < patch->count; i++)
-		if (patch->columns[i] == JOB_EXPIRES_AT + 1)
+		if (patch->columns[i] == column_number(&job_columns, JOB_EXPIRES_AT))
 		{
 			expires = !patch->nulls[i];
 			expires_at = patch->values[i];
@@ -480,6 +485,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 				 errmsg("haul._check_job() is the row trigger of INSERT and UPDATE on haul.jobs")));
 
 	row.table = trigger->tg_relation;
+	columns_find(&job_columns, row.table);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 	{
 		tuple = trigger->tg_newtuple;

@@ -6,9 +6,9 @@
  * executor, so no plan that can flip.
  *
  * Direct access fires no triggers. Where somebody else's row trigger, or a
- * foreign key, which is made of triggers, stands on haul.jobs, changes take the
- * executor's road instead, which fires them. Statement triggers of others are
- * not fired for the queue's own changes.
+ * foreign key, which is made of triggers, stands on haul.jobs, or a check or a
+ * generated column, changes take the executor's road instead, which heeds them. Statement triggers
+ * of others are not fired for the queue's own changes.
  *
  * Rows are changed only in the version that was read and checked. That makes the
  * result right under any isolation level, and it is why the snapshot may be
@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/additions.h"
 #include "base/catalog.h"
 #include "job/job_store.h"
 #include "rows/job.h"
@@ -65,7 +66,7 @@ struct JobStore
 	TupleTableSlot *locked;	 /* scratch for locking */
 	TupleTableSlot *edited;	 /* the new version of a row */
 
-	bool foreign_triggers; /* take the executor's road */
+	bool through_executor; /* take the executor's road */
 	EState *estate;		   /* for index entries and triggers; made when needed */
 	ResultRelInfo *relation;
 };
@@ -118,7 +119,8 @@ prepare_executor(JobStore *store)
 	/* any of these may be changed; id, and who enqueued what and when, never */
 	for (int column = JOB_QUEUE; column < JOB_COLUMNS; column++)
 		if (column != JOB_ENQUEUED_AT && column != JOB_ENQUEUED_BY)
-			changed = bms_add_member(changed, column + 1 - FirstLowInvalidHeapAttributeNumber);
+			changed = bms_add_member(changed, column_number(&job_columns, column) -
+												  FirstLowInvalidHeapAttributeNumber);
 
 	store->estate = CreateExecutorState();
 	haul_init_range_table(store->estate, store->heap, changed);
@@ -126,7 +128,7 @@ prepare_executor(JobStore *store)
 	store->relation = makeNode(ResultRelInfo);
 	InitResultRelInfo(store->relation, store->heap, 1, NULL, 0);
 	ExecOpenIndices(store->relation, false);
-	if (store->foreign_triggers)
+	if (store->through_executor)
 		AfterTriggerBeginQuery();
 	MemoryContextSwitchTo(caller);
 }
@@ -138,18 +140,14 @@ job_store_open(void)
 
 	store->context = CurrentMemoryContext;
 	store->heap = table_open(haul_catalog()->jobs, RowExclusiveLock);
-	if (RelationGetNumberOfAttributes(store->heap) != JOB_COLUMNS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("haul.jobs does not have the columns that this version of pg_haul expects"),
-				 errhint("Run ALTER EXTENSION pg_haul UPDATE.")));
+	columns_find(&job_columns, store->heap);
 	store->by_id = haul_index_open(store->heap, HAUL_JOBS_PKEY);
 	store->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	store->scanned = table_slot_create(store->heap, NULL);
 	store->locked = table_slot_create(store->heap, NULL);
 	store->found = table_slot_create(store->heap, NULL);
 	store->edited = MakeSingleTupleTableSlot(RelationGetDescr(store->heap), &TTSOpsHeapTuple);
-	store->foreign_triggers = has_foreign_triggers(store->heap);
+	store->through_executor = has_foreign_triggers(store->heap) || additions_follow(store->heap);
 	return store;
 }
 
@@ -161,7 +159,7 @@ job_store_close(JobStore *store)
 		index_endscan(store->probe);
 	if (store->estate != NULL)
 	{
-		if (store->foreign_triggers)
+		if (store->through_executor)
 			AfterTriggerEndQuery(store->estate);
 		ExecCloseIndices(store->relation);
 		ExecResetTupleTable(store->estate->es_tupleTable, false);
@@ -419,10 +417,11 @@ TupleTableSlot *
 job_store_edit(JobStore *store, TupleTableSlot *job)
 {
 	TupleTableSlot *copy = store->edited;
+	int columns = RelationGetNumberOfAttributes(store->heap);
 
 	ExecClearTuple(copy);
-	memcpy(copy->tts_values, job->tts_values, JOB_COLUMNS * sizeof(Datum));
-	memcpy(copy->tts_isnull, job->tts_isnull, JOB_COLUMNS * sizeof(bool));
+	memcpy(copy->tts_values, job->tts_values, columns * sizeof(Datum));
+	memcpy(copy->tts_isnull, job->tts_isnull, columns * sizeof(bool));
 	return copy;
 }
 
@@ -476,7 +475,7 @@ job_store_update(JobStore *store, TupleTableSlot *job)
 {
 	ExecStoreVirtualTuple(store->edited);
 	ItemPointerSetInvalid(&store->edited->tts_tid);
-	if (store->foreign_triggers)
+	if (store->through_executor)
 		update_by_executor(store, job);
 	else
 		update_directly(store, job);
@@ -506,7 +505,7 @@ job_store_delete(JobStore *store, TupleTableSlot *job)
 {
 	TM_FailureData failure;
 
-	if (store->foreign_triggers)
+	if (store->through_executor)
 	{
 		if (job_store_lock(store, job, LockWaitBlock) != JOB_LOCKED)
 			return false;

@@ -83,7 +83,7 @@ has_something_to_fold(void)
 	{
 		LedgerRow row;
 
-		ledger_read(reader.row, &row);
+		ledger_read(&reader, &row);
 		found = !row.sum;
 	}
 	journal_reader_close(&reader);
@@ -98,7 +98,7 @@ take(Folding *folding, const JournalReader *reader)
 	Part *part = &folding->parts[reader->journal][reader->side];
 	BlockNumber block = ItemPointerGetBlockNumber(&reader->row->tts_tid);
 
-	if (DatumGetInt64(reader->row->tts_values[JOURNAL_ENTRY]) >=
+	if (DatumGetInt64(column_value(reader->columns, reader->row, JOURNAL_ENTRY)) >=
 		folding->seals[reader->journal][reader->side])
 	{
 		part->first_left = Min(part->first_left, block);
@@ -137,7 +137,7 @@ read_ledger(Folding *folding)
 		bool folded = take(folding, &reader);
 		LedgerRow row;
 
-		ledger_read(reader.row, &row);
+		ledger_read(&reader, &row);
 		if (folded && row.queue != NULL)
 		{
 			add_up(folding, &row);
@@ -181,7 +181,7 @@ read_leases(Folding *folding, Ledger *ledger)
 		Lease lease;
 
 		MemoryContextSwitchTo(scratch);
-		lease_read(reader.row, &lease);
+		lease_read(&reader, &lease);
 		MemoryContextSwitchTo(caller);
 		done = hash_search(folding->dones, &lease.id, HASH_FIND, NULL);
 		if (!folded)

@@ -57,7 +57,20 @@ enum FoldColumn
 	FOLD_UPTO,
 	FOLD_FILENODE,
 	FOLD_FRONT,
-	FOLD_COLUMNS
+};
+
+static const Column fold_list[] = {
+	[FOLD_TABLE] = {"name", TEXTOID},
+	[FOLD_UPTO] = {"upto", INT8OID},
+	[FOLD_FILENODE] = {"filenode", OIDOID},
+	[FOLD_FRONT] = {"front", TIDOID},
+	{NULL},
+};
+static Columns fold_columns = COLUMNS(fold_list);
+
+static Columns journal_columns[JOURNALS][JOURNAL_SIDES] = {
+	[JOURNAL_LEDGER] = {COLUMNS(ledger_column_list), COLUMNS(ledger_column_list)},
+	[JOURNAL_LEASES] = {COLUMNS(lease_column_list), COLUMNS(lease_column_list)},
 };
 
 /* What is folded of a table, by its last row in haul._folds. */
@@ -111,7 +124,7 @@ journal_append(Journal journal, int64 *entry)
 		}
 		*entry = draw_entry();
 		if (side_of(*entry) == side)
-			return table_writer_open_at_end(table);
+			return table_writer_open_at_end(table, &journal_columns[journal][side]);
 		UnlockRelationOid(table, RowExclusiveLock);
 		side = side_of(*entry);
 	}
@@ -129,6 +142,7 @@ find_fold(Relation table, Snapshot snapshot)
 	IndexScanDesc scan = haul_index_beginscan(folds, index, snapshot, 1);
 	ScanKeyData key;
 
+	columns_find(&fold_columns, folds);
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   CStringGetTextDatum(RelationGetRelationName(table)));
 	index_rescan(scan, &key, 1, NULL, 0);
@@ -138,13 +152,14 @@ find_fold(Relation table, Snapshot snapshot)
 		bool isnull;
 
 		slot_getallattrs(row);
-		fold.upto = DatumGetInt64(row->tts_values[FOLD_UPTO]);
+		fold.upto = DatumGetInt64(column_value(&fold_columns, row, FOLD_UPTO));
 		fold.xmin =
 			DatumGetTransactionId(slot_getsysattr(row, MinTransactionIdAttributeNumber, &isnull));
 		/* else it was emptied or rewritten since */
-		if (DatumGetObjectId(row->tts_values[FOLD_FILENODE]) == table->rd_rel->relfilenode)
+		if (DatumGetObjectId(column_value(&fold_columns, row, FOLD_FILENODE)) ==
+			table->rd_rel->relfilenode)
 			fold.front = ItemPointerGetBlockNumberNoCheck(
-				(ItemPointer) DatumGetPointer(row->tts_values[FOLD_FRONT]));
+				(ItemPointer) DatumGetPointer(column_value(&fold_columns, row, FOLD_FRONT)));
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
@@ -164,6 +179,8 @@ begin_side(JournalReader *reader, int side)
 
 	reader->side = side;
 	reader->table = table_open(table_of(reader->journal, side), AccessShareLock);
+	columns_find(&journal_columns[reader->journal][side], reader->table);
+	reader->columns = &journal_columns[reader->journal][side];
 	fold = find_fold(reader->table, reader->snapshot);
 	reader->upto = fold.upto;
 	reader->row = table_slot_create(reader->table, NULL);
@@ -198,7 +215,8 @@ journal_reader_next(JournalReader *reader)
 		if (table_scan_getnextslot_tidrange(reader->scan, ForwardScanDirection, reader->row))
 		{
 			slot_getallattrs(reader->row);
-			if (DatumGetInt64(reader->row->tts_values[JOURNAL_ENTRY]) >= reader->upto)
+			if (DatumGetInt64(column_value(reader->columns, reader->row, JOURNAL_ENTRY)) >=
+				reader->upto)
 				return reader->row;
 		}
 		else if (reader->side + 1 < JOURNAL_SIDES)
@@ -222,15 +240,17 @@ journal_reader_close(JournalReader *reader)
 /* Rows are added at the end, in the order of their numbers: it is enough to look at the last page.
  */
 static bool
-ends_beyond(Oid table_oid, int64 entry, Snapshot snapshot)
+ends_beyond(Journal journal, int side, int64 entry, Snapshot snapshot)
 {
-	Relation table = table_open(table_oid, AccessShareLock);
+	Relation table = table_open(table_of(journal, side), AccessShareLock);
+	Columns *columns = &journal_columns[journal][side];
 	BlockNumber blocks = RelationGetNumberOfBlocks(table);
 	TupleTableSlot *row = table_slot_create(table, NULL);
 	ItemPointerData from;
 	ItemPointerData to;
 	bool found = false;
 
+	columns_find(columns, table);
 	ItemPointerSet(&from, blocks == 0 ? 0 : blocks - 1, 0);
 	ItemPointerSet(&to, InvalidBlockNumber, PG_UINT16_MAX);
 	if (blocks > 0)
@@ -240,7 +260,7 @@ ends_beyond(Oid table_oid, int64 entry, Snapshot snapshot)
 		while (!found && table_scan_getnextslot_tidrange(scan, ForwardScanDirection, row))
 		{
 			slot_getallattrs(row);
-			found = DatumGetInt64(row->tts_values[JOURNAL_ENTRY]) > entry;
+			found = DatumGetInt64(column_value(columns, row, JOURNAL_ENTRY)) > entry;
 		}
 		table_endscan(scan);
 	}
@@ -259,7 +279,7 @@ journals_are_being_restored(void)
 
 	for (Journal journal = 0; journal < JOURNALS; journal++)
 		for (int side = 0; side < JOURNAL_SIDES; side++)
-			found = found || ends_beyond(table_of(journal, side), entry, snapshot);
+			found = found || ends_beyond(journal, side, entry, snapshot);
 	UnregisterSnapshot(snapshot);
 	return found;
 }

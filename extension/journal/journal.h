@@ -5,7 +5,7 @@
  * maintenance draws up what its rows come to, and from then on nobody reads them. They stay in the
  * table for the sake of old snapshots, and are truncated away when there are none.
  *
- * Column 1 of both is the entry number. It says whether a row is folded; where in the table it
+ * Both have an entry number. It says whether a row is folded; where in the table it
  * stands only says where to begin reading.
  */
 #ifndef HAUL_JOURNAL_H
@@ -21,7 +21,9 @@
 #include "base/catalog.h"
 #include "base/table_writer.h"
 
-#define JOURNAL_ENTRY 0 /* the column, from 0 */
+#define JOURNAL_ENTRY 0					  /* the first in the lists of their columns: */
+extern const Column ledger_column_list[]; /* ledger.c */
+extern const Column lease_column_list[];  /* lease.c */
 
 /* ---- writing ---- */
 
@@ -37,6 +39,7 @@ typedef struct JournalReader
 	Journal journal;
 	int side; /* of the current row */
 	Relation table;
+	const Columns *columns; /* of it */
 	Snapshot snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *row;

@@ -28,7 +28,16 @@ enum LeaseColumn
 	LEASE_JOBS,
 	LEASE_DONE,
 	LEASE_CLAIMED_AT,
-	LEASE_COLUMNS
+};
+
+const Column lease_column_list[] = {
+	[LEASE_ENTRY] = {"entry", INT8OID},
+	[LEASE_ID] = {"id", INT8OID},
+	[LEASE_WORKER_ID] = {"worker_id", INT8OID},
+	[LEASE_JOBS] = {"jobs", INT8ARRAYOID},
+	[LEASE_DONE] = {"done", INT4OID},
+	[LEASE_CLAIMED_AT] = {"claimed_at", TIMESTAMPTZOID},
+	{NULL},
 };
 
 int64
@@ -51,15 +60,13 @@ bigint_array(const int64 *values, int count)
 void
 lease_write(TableWriter *writer, int64 entry, const Lease *lease)
 {
-	TupleTableSlot *row = table_writer_row(writer);
-
-	memset(row->tts_isnull, false, LEASE_COLUMNS * sizeof(bool));
-	row->tts_values[LEASE_ENTRY] = Int64GetDatum(entry);
-	row->tts_values[LEASE_ID] = Int64GetDatum(lease->id);
-	row->tts_values[LEASE_WORKER_ID] = Int64GetDatum(lease->worker);
-	row->tts_values[LEASE_JOBS] = bigint_array(lease->jobs, lease->njobs);
-	row->tts_values[LEASE_DONE] = Int32GetDatum(lease->done);
-	row->tts_values[LEASE_CLAIMED_AT] = TimestampTzGetDatum(lease->claimed_at);
+	table_writer_begin_row(writer);
+	table_writer_set(writer, LEASE_ENTRY, Int64GetDatum(entry));
+	table_writer_set(writer, LEASE_ID, Int64GetDatum(lease->id));
+	table_writer_set(writer, LEASE_WORKER_ID, Int64GetDatum(lease->worker));
+	table_writer_set(writer, LEASE_JOBS, bigint_array(lease->jobs, lease->njobs));
+	table_writer_set(writer, LEASE_DONE, Int32GetDatum(lease->done));
+	table_writer_set(writer, LEASE_CLAIMED_AT, TimestampTzGetDatum(lease->claimed_at));
 	table_writer_add(writer);
 }
 
@@ -85,27 +92,29 @@ lease_add(const int64 *ids, int64 worker, const int64 *jobs, int njobs, Timestam
 }
 
 void
-lease_read(TupleTableSlot *row, Lease *lease)
+lease_read(const JournalReader *reader, Lease *lease)
 {
-	ArrayType *jobs = DatumGetArrayTypeP(row->tts_values[LEASE_JOBS]);
+	const Columns *columns = reader->columns;
+	TupleTableSlot *row = reader->row;
+	ArrayType *jobs = DatumGetArrayTypeP(column_value(columns, row, LEASE_JOBS));
 
-	lease->id = DatumGetInt64(row->tts_values[LEASE_ID]);
-	lease->worker = DatumGetInt64(row->tts_values[LEASE_WORKER_ID]);
+	lease->id = DatumGetInt64(column_value(columns, row, LEASE_ID));
+	lease->worker = DatumGetInt64(column_value(columns, row, LEASE_WORKER_ID));
 	lease->njobs = ArrayGetNItems(ARR_NDIM(jobs), ARR_DIMS(jobs));
 	lease->jobs = (int64 *) ARR_DATA_PTR(jobs);
-	lease->done = DatumGetInt32(row->tts_values[LEASE_DONE]);
-	lease->claimed_at = DatumGetTimestampTz(row->tts_values[LEASE_CLAIMED_AT]);
+	lease->done = DatumGetInt32(column_value(columns, row, LEASE_DONE));
+	lease->claimed_at = DatumGetTimestampTz(column_value(columns, row, LEASE_CLAIMED_AT));
 }
 
 /* ---- who holds what ---- */
 
 static Lease
-copy_lease(TupleTableSlot *row)
+copy_lease(const JournalReader *reader)
 {
 	Lease lease;
 	int64 *jobs;
 
-	lease_read(row, &lease);
+	lease_read(reader, &lease);
 	jobs = palloc((lease.njobs + 1) * sizeof(int64));
 	memcpy(jobs, lease.jobs, lease.njobs * sizeof(int64));
 	lease.jobs = jobs;
@@ -125,11 +134,11 @@ read_leases(int64 worker, Snapshot snapshot, Lease **leases)
 	journal_reader_open(&reader, JOURNAL_LEASES, snapshot);
 	while ((row = journal_reader_next(&reader)) != NULL)
 	{
-		if (DatumGetInt64(row->tts_values[LEASE_WORKER_ID]) != worker)
+		if (DatumGetInt64(column_value(reader.columns, row, LEASE_WORKER_ID)) != worker)
 			continue;
 		if (nleases == capacity)
 			*leases = repalloc(*leases, (capacity *= 2) * sizeof(Lease));
-		(*leases)[nleases++] = copy_lease(row);
+		(*leases)[nleases++] = copy_lease(&reader);
 	}
 	journal_reader_close(&reader);
 	return nleases;
@@ -160,7 +169,7 @@ add_counts(Lease *leases, int nleases, Snapshot snapshot)
 		LedgerRow read;
 		LeaseIndex *found;
 
-		ledger_read(row, &read);
+		ledger_read(&reader, &read);
 		found = hash_search(index, &read.lease, HASH_FIND, NULL);
 		if (found != NULL)
 			leases[found->position].done += read.lease_done;
@@ -201,7 +210,7 @@ lease_workers(int64 **workers)
 	journal_reader_open(&reader, JOURNAL_LEASES, snapshot);
 	while ((row = journal_reader_next(&reader)) != NULL)
 	{
-		int64 id = DatumGetInt64(row->tts_values[LEASE_WORKER_ID]);
+		int64 id = DatumGetInt64(column_value(reader.columns, row, LEASE_WORKER_ID));
 
 		(void) hash_search(seen, &id, HASH_ENTER, NULL);
 	}

@@ -6,10 +6,10 @@
 
 #include "postgres.h"
 
-#include "executor/tuptable.h"
 #include "utils/timestamp.h"
 
 #include "base/table_writer.h"
+#include "journal/journal.h"
 
 typedef struct Lease
 {
@@ -39,9 +39,9 @@ extern int lease_list(int64 worker, Lease **leases);
 /* Ids of all workers that have leases that may not be done; returns how many. */
 extern int lease_workers(int64 **workers);
 
-/* A row of the journal; the jobs point into the slot, or to a copy in the current memory context.
- */
-extern void lease_read(TupleTableSlot *row, Lease *lease);
+/* The row at which the reader is; the jobs point into its slot, or to a copy in the current memory
+ * context. */
+extern void lease_read(const JournalReader *reader, Lease *lease);
 
 /* Appends a row to the journal of leases. */
 extern void lease_write(TableWriter *writer, int64 entry, const Lease *lease);

@@ -27,6 +27,25 @@ enum LedgerColumn
 	LEDGER_LEASE_DONE,
 };
 
+const Column ledger_column_list[] = {
+	[LEDGER_ENTRY] = {"entry", INT8OID},
+	[LEDGER_SUM] = {"sum", BOOLOID},
+	[LEDGER_DAY] = {"day", DATEOID},
+	[LEDGER_QUEUE] = {"queue", TEXTOID},
+	[LEDGER_COUNTERS + COUNT_DISPATCHES] = {"dispatches", INT4OID},
+	[LEDGER_COUNTERS + COUNT_RETRIES] = {"retries", INT4OID},
+	[LEDGER_COUNTERS + COUNT_COMPLETIONS] = {"completions", INT4OID},
+	[LEDGER_COUNTERS + COUNT_FAILURES] = {"failures", INT4OID},
+	[LEDGER_COUNTERS + COUNT_EXPIRIES] = {"expiries", INT4OID},
+	[LEDGER_COUNTERS + COUNT_DISCARDS] = {"discards", INT4OID},
+	[LEDGER_COUNTERS + COUNT_CANCELS] = {"cancels", INT4OID},
+	[LEDGER_COUNTERS + COUNT_RELEASES] = {"releases", INT4OID},
+	[LEDGER_COUNTERS + COUNT_DROPS] = {"drops", INT4OID},
+	[LEDGER_LEASE_ID] = {"lease_id", INT8OID},
+	[LEDGER_LEASE_DONE] = {"lease_done", INT4OID},
+	{NULL},
+};
+
 typedef struct Entry
 {
 	text *queue; /* NULL: nothing is counted, only the lease is settled */
@@ -149,37 +168,41 @@ ledger_close(Ledger *ledger)
 	for (int i = 0; i < ledger->nentries; i++)
 	{
 		Entry *entry = &ledger->entries[i];
-		TupleTableSlot *row = table_writer_row(writer);
 
-		memset(row->tts_isnull, false, (LEDGER_LEASE_DONE + 1) * sizeof(bool));
-		row->tts_values[LEDGER_ENTRY] = Int64GetDatum(number);
-		row->tts_values[LEDGER_SUM] = BoolGetDatum(entry->sum);
-		row->tts_values[LEDGER_DAY] = DateADTGetDatum(ledger_day(ledger));
-		row->tts_values[LEDGER_QUEUE] = PointerGetDatum(entry->queue);
-		row->tts_isnull[LEDGER_QUEUE] = entry->queue == NULL;
+		table_writer_begin_row(writer);
+		table_writer_set(writer, LEDGER_ENTRY, Int64GetDatum(number));
+		table_writer_set(writer, LEDGER_SUM, BoolGetDatum(entry->sum));
+		table_writer_set(writer, LEDGER_DAY, DateADTGetDatum(ledger_day(ledger)));
+		if (entry->queue != NULL)
+			table_writer_set(writer, LEDGER_QUEUE, PointerGetDatum(entry->queue));
 		for (int counter = 0; counter < COUNTERS; counter++)
-			row->tts_values[LEDGER_COUNTERS + counter] = Int32GetDatum(entry->counts[counter]);
-		row->tts_values[LEDGER_LEASE_ID] = Int64GetDatum(entry->lease);
-		row->tts_isnull[LEDGER_LEASE_ID] = entry->lease == 0;
-		row->tts_values[LEDGER_LEASE_DONE] = Int32GetDatum(entry->lease_done);
+			table_writer_set(writer, LEDGER_COUNTERS + counter,
+							 Int32GetDatum(entry->counts[counter]));
+		if (entry->lease != 0)
+			table_writer_set(writer, LEDGER_LEASE_ID, Int64GetDatum(entry->lease));
+		table_writer_set(writer, LEDGER_LEASE_DONE, Int32GetDatum(entry->lease_done));
 		table_writer_add(writer);
 	}
 	table_writer_close(writer);
 }
 
 void
-ledger_read(TupleTableSlot *row, LedgerRow *read)
+ledger_read(const JournalReader *reader, LedgerRow *read)
 {
-	read->entry = DatumGetInt64(row->tts_values[LEDGER_ENTRY]);
-	read->sum = DatumGetBool(row->tts_values[LEDGER_SUM]);
+	const Columns *columns = reader->columns;
+	TupleTableSlot *row = reader->row;
+
+	read->entry = DatumGetInt64(column_value(columns, row, LEDGER_ENTRY));
+	read->sum = DatumGetBool(column_value(columns, row, LEDGER_SUM));
 	read->queue = NULL;
-	if (!row->tts_isnull[LEDGER_QUEUE])
-		read->queue = DatumGetTextPP(row->tts_values[LEDGER_QUEUE]);
-	read->day = DatumGetDateADT(row->tts_values[LEDGER_DAY]);
+	if (!column_is_null(columns, row, LEDGER_QUEUE))
+		read->queue = DatumGetTextPP(column_value(columns, row, LEDGER_QUEUE));
+	read->day = DatumGetDateADT(column_value(columns, row, LEDGER_DAY));
 	for (int counter = 0; counter < COUNTERS; counter++)
-		read->counts[counter] = DatumGetInt32(row->tts_values[LEDGER_COUNTERS + counter]);
+		read->counts[counter] =
+			DatumGetInt32(column_value(columns, row, LEDGER_COUNTERS + counter));
 	read->lease = 0;
-	if (!row->tts_isnull[LEDGER_LEASE_ID])
-		read->lease = DatumGetInt64(row->tts_values[LEDGER_LEASE_ID]);
-	read->lease_done = DatumGetInt32(row->tts_values[LEDGER_LEASE_DONE]);
+	if (!column_is_null(columns, row, LEDGER_LEASE_ID))
+		read->lease = DatumGetInt64(column_value(columns, row, LEDGER_LEASE_ID));
+	read->lease_done = DatumGetInt32(column_value(columns, row, LEDGER_LEASE_DONE));
 }

@@ -6,11 +6,11 @@
 
 #include "postgres.h"
 
-#include "executor/tuptable.h"
 #include "utils/date.h"
 #include "utils/timestamp.h"
 
-/* in the order of the columns of the ledger */
+#include "journal/journal.h"
+
 typedef enum Counter
 {
 	COUNT_DISPATCHES,
@@ -59,7 +59,7 @@ typedef struct LedgerRow
 	int32 lease_done;
 } LedgerRow;
 
-/* The queue points into the slot. */
-extern void ledger_read(TupleTableSlot *row, LedgerRow *read);
+/* The row at which the reader is; the queue points into its slot. */
+extern void ledger_read(const JournalReader *reader, LedgerRow *read);
 
 #endif

@@ -33,6 +33,7 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/columns.h"
 #include "base/owner.h"
 #include "base/row_writer.h"
 
@@ -44,8 +45,13 @@ enum
 	BEAT_COLUMNS
 };
 
-static const char *const column_names[BEAT_COLUMNS] = {
-	[LAST_HEARTBEAT_AT] = "last_heartbeat_at", [BUSY] = "busy", [STATUS] = "status"};
+static const Column beat_list[] = {
+	[LAST_HEARTBEAT_AT] = {"last_heartbeat_at", TIMESTAMPTZOID},
+	[BUSY] = {"busy", INT4OID},
+	[STATUS] = {"status", TEXTOID},
+	{NULL},
+};
+static Columns beat_columns = COLUMNS(beat_list);
 
 typedef struct Beat
 {
@@ -128,7 +134,7 @@ haul_beat(PG_FUNCTION_ARGS)
 	bool alive;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	alive = row_lock(workers, HAUL_WORKERS_PKEY, &key, 1, row);
+	alive = row_lock(workers, HAUL_WORKERS_PKEY, &beat_columns, &key, 1, row);
 	if (alive)
 	{
 		Beat beat;
@@ -139,8 +145,8 @@ haul_beat(PG_FUNCTION_ARGS)
 		slot_getallattrs(row);
 		for (int i = 0; i < BEAT_COLUMNS; i++)
 		{
-			beat.columns[i] = get_attnum(RelationGetRelid(workers), column_names[i]);
-			beat.values[i] = row->tts_values[beat.columns[i] - 1];
+			beat.columns[i] = column_number(&beat_columns, i);
+			beat.values[i] = column_value(&beat_columns, row, i);
 		}
 		if (!PG_ARGISNULL(1))
 			beat.values[BUSY] = PG_GETARG_DATUM(1);

@@ -11,7 +11,8 @@
 #include "executor/tuptable.h"
 #include "utils/timestamp.h"
 
-/* in the order of the CREATE TABLE */
+#include "base/columns.h"
+
 enum JobColumn
 {
 	JOB_ID,
@@ -51,20 +52,24 @@ enum JobColumn
 	JOB_INTERRUPTED_AT,
 	JOB_LAST_ERROR,
 	JOB_PROGRESS,
-	JOB_COLUMNS, /* how many haul.jobs has */
+	JOB_COLUMNS, /* how many of haul.jobs are ours */
 
 	FINISHED_JOB_FINISHED_AT = JOB_COLUMNS,
 	FINISHED_JOB_RESULT,
 	FINISHED_JOB_KEEP_UNTIL,
-	FINISHED_JOB_COLUMNS
 };
 
 /* run_at of a waiting job that something else makes ready: behind all others in its lane. */
 #define JOB_PARKED DT_NOEND
 #define JOB_LAST_RUN_AT (JOB_PARKED - 1)
 
-#define job_value(job, column) ((job)->tts_values[column])
-#define job_is_null(job, column) ((job)->tts_isnull[column])
+/* of haul.jobs; job_store.c finds them */
+extern Columns job_columns;
+/* of haul.finished_jobs */
+extern const Column finished_job_list[];
+
+#define job_value(job, column) ((job)->tts_values[job_columns.places[column]])
+#define job_is_null(job, column) ((job)->tts_isnull[job_columns.places[column]])
 
 static inline int64
 job_id(TupleTableSlot *job)

@@ -27,6 +27,15 @@ enum QueueColumn
 	QUEUE_KEEP_FAILED,
 };
 
+static const Column queue_list[] = {
+	[QUEUE_NAME] = {"name", TEXTOID},
+	[QUEUE_PRIORITY] = {"priority", INT2OID},
+	[QUEUE_KEEP_COMPLETED] = {"keep_completed", INTERVALOID},
+	[QUEUE_KEEP_FAILED] = {"keep_failed", INTERVALOID},
+	{NULL},
+};
+static Columns queue_columns = COLUMNS(queue_list);
+
 /* What was read last: most calls deal with one queue. */
 static Queue last;
 static MemoryContext context = NULL;
@@ -36,10 +45,10 @@ read_interval(TupleTableSlot *row, enum QueueColumn column)
 {
 	Interval *copy;
 
-	if (row->tts_isnull[column])
+	if (column_is_null(&queue_columns, row, column))
 		return NULL;
 	copy = palloc(sizeof(Interval));
-	*copy = *DatumGetIntervalP(row->tts_values[column]);
+	*copy = *DatumGetIntervalP(column_value(&queue_columns, row, column));
 	return copy;
 }
 
@@ -67,11 +76,13 @@ queue_get(text *name)
 	queue_forget();
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(name));
-	row_reader_open(&reader, haul_catalog()->queues, HAUL_QUEUES_PKEY, AccessShareLock, &key, 1);
+	row_reader_open(&reader, haul_catalog()->queues, HAUL_QUEUES_PKEY, &queue_columns,
+					AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
 
 	caller = MemoryContextSwitchTo(context);
-	last.priority = row != NULL ? DatumGetInt16(row->tts_values[QUEUE_PRIORITY]) : DEFAULT_PRIORITY;
+	last.priority = row != NULL ? DatumGetInt16(column_value(&queue_columns, row, QUEUE_PRIORITY))
+								: DEFAULT_PRIORITY;
 	last.keep_completed = row != NULL ? read_interval(row, QUEUE_KEEP_COMPLETED) : NULL;
 	last.keep_failed = row != NULL ? read_interval(row, QUEUE_KEEP_FAILED) : NULL;
 	last.name = DatumGetTextPCopy(PointerGetDatum(name));

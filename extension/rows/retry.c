@@ -26,6 +26,13 @@ enum KindColumn
 	KIND_BACKOFF,
 };
 
+static const Column kind_list[] = {
+	[KIND_KIND] = {"kind", TEXTOID},
+	[KIND_BACKOFF] = {"backoff", TEXTOID},
+	{NULL},
+};
+static Columns kind_columns = COLUMNS(kind_list);
+
 static bool
 parse_text(Datum value, Backoff *backoff)
 {
@@ -44,10 +51,11 @@ backoff_of_kind(Datum kind, Backoff *backoff)
 
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
 						   kind);
-	row_reader_open(&reader, haul_catalog()->kinds, HAUL_KINDS_PKEY, AccessShareLock, &key, 1);
+	row_reader_open(&reader, haul_catalog()->kinds, HAUL_KINDS_PKEY, &kind_columns, AccessShareLock,
+					&key, 1);
 	row = row_reader_next(&reader);
-	found = row != NULL && !row->tts_isnull[KIND_BACKOFF] &&
-			parse_text(row->tts_values[KIND_BACKOFF], backoff);
+	found = row != NULL && !column_is_null(&kind_columns, row, KIND_BACKOFF) &&
+			parse_text(column_value(&kind_columns, row, KIND_BACKOFF), backoff);
 	row_reader_close(&reader);
 	return found;
 }

@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "catalog/pg_type.h"
@@ -42,17 +43,38 @@ enum WorkerColumn
 	WORKER_STARTED_AT,
 };
 
+static const Column worker_list[] = {
+	[WORKER_ID] = {"id", INT8OID},
+	[WORKER_NAME] = {"name", TEXTOID},
+	[WORKER_HOSTNAME] = {"hostname", TEXTOID},
+	[WORKER_PID] = {"pid", INT4OID},
+	[WORKER_QUEUES] = {"queues", TEXTARRAYOID},
+	[WORKER_WEIGHTS] = {"weights", FLOAT8ARRAYOID},
+	[WORKER_EXCLUDE] = {"exclude", TEXTARRAYOID},
+	[WORKER_KINDS] = {"kinds", TEXTARRAYOID},
+	[WORKER_MIN_PRIORITY] = {"min_priority", INT2OID},
+	[WORKER_MAX_PRIORITY] = {"max_priority", INT2OID},
+	[WORKER_QUEUE_ORDER] = {"queue_order", TEXTOID},
+	[WORKER_NAMESPACE] = {"namespace", TEXTOID},
+	[WORKER_MAX_THREADS] = {"max_threads", INT4OID},
+	[WORKER_CONFIRM_START] = {"confirm_start", BOOLOID},
+	[WORKER_WAKE] = {"wake", TEXTOID},
+	[WORKER_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
+	{NULL},
+};
+static Columns worker_columns = COLUMNS(worker_list);
+
 static Names
 read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
 {
 	Names names = {0, NULL};
 	Datum *elements;
 
-	if (row->tts_isnull[column])
+	if (column_is_null(&worker_columns, row, column))
 		return names;
 	/* a copy: the row's buffer is let go before the names are */
-	deconstruct_array(DatumGetArrayTypePCopy(row->tts_values[column]), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elements, NULL, &names.count);
+	deconstruct_array(DatumGetArrayTypePCopy(column_value(&worker_columns, row, column)), TEXTOID,
+					  -1, false, TYPALIGN_INT, &elements, NULL, &names.count);
 	names.names = palloc(names.count * sizeof(text *));
 	for (int i = 0; i < names.count; i++)
 		names.names[i] = DatumGetTextPP(elements[i]);
@@ -64,19 +86,19 @@ read_names(TupleTableSlot *row, enum WorkerColumn column, bool sort)
 static double *
 read_weights(TupleTableSlot *row)
 {
-	char *order = TextDatumGetCString(row->tts_values[WORKER_QUEUE_ORDER]);
+	char *order = TextDatumGetCString(column_value(&worker_columns, row, WORKER_QUEUE_ORDER));
 	ArrayType *weights;
 
-	if (row->tts_isnull[WORKER_WEIGHTS] || strcmp(order, "weighted") != 0)
+	if (column_is_null(&worker_columns, row, WORKER_WEIGHTS) || strcmp(order, "weighted") != 0)
 		return NULL;
-	weights = DatumGetArrayTypePCopy(row->tts_values[WORKER_WEIGHTS]);
+	weights = DatumGetArrayTypePCopy(column_value(&worker_columns, row, WORKER_WEIGHTS));
 	return (double *) ARR_DATA_PTR(weights);
 }
 
 static WorkerWake
 read_wake(TupleTableSlot *row)
 {
-	char *wake = TextDatumGetCString(row->tts_values[WORKER_WAKE]);
+	char *wake = TextDatumGetCString(column_value(&worker_columns, row, WORKER_WAKE));
 
 	return strcmp(wake, "worker") == 0 ? WAKE_WORKER
 		   : strcmp(wake, "none") == 0 ? WAKE_NONE
@@ -112,31 +134,37 @@ worker_find(int64 id)
 	Worker *worker = NULL;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	row_reader_open(&reader, haul_catalog()->workers, HAUL_WORKERS_PKEY, AccessShareLock, &key, 1);
+	row_reader_open(&reader, haul_catalog()->workers, HAUL_WORKERS_PKEY, &worker_columns,
+					AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
 	if (row != NULL)
 	{
 		worker = palloc0(sizeof(Worker));
 		worker->id = id;
-		worker->name = DatumGetTextPCopy(row->tts_values[WORKER_NAME]);
-		worker->all_queues = row->tts_isnull[WORKER_QUEUES];
+		worker->name = DatumGetTextPCopy(column_value(&worker_columns, row, WORKER_NAME));
+		worker->all_queues = column_is_null(&worker_columns, row, WORKER_QUEUES);
 		worker->queues = read_names(row, WORKER_QUEUES, false);
 		worker->weights = read_weights(row);
 		worker->exclude = read_names(row, WORKER_EXCLUDE, true);
-		worker->all_kinds = row->tts_isnull[WORKER_KINDS];
+		worker->all_kinds = column_is_null(&worker_columns, row, WORKER_KINDS);
 		worker->kinds = read_names(row, WORKER_KINDS, true);
-		worker->min_priority = DatumGetInt16(row->tts_values[WORKER_MIN_PRIORITY]);
-		worker->max_priority = DatumGetInt16(row->tts_values[WORKER_MAX_PRIORITY]);
-		if (!row->tts_isnull[WORKER_NAMESPACE])
+		worker->min_priority =
+			DatumGetInt16(column_value(&worker_columns, row, WORKER_MIN_PRIORITY));
+		worker->max_priority =
+			DatumGetInt16(column_value(&worker_columns, row, WORKER_MAX_PRIORITY));
+		if (!column_is_null(&worker_columns, row, WORKER_NAMESPACE))
 		{
-			char *namespace = TextDatumGetCString(row->tts_values[WORKER_NAMESPACE]);
+			char *namespace =
+				TextDatumGetCString(column_value(&worker_columns, row, WORKER_NAMESPACE));
 
 			worker->namespace = cstring_to_text(psprintf("%s.", namespace));
 		}
-		worker->confirm_start = DatumGetBool(row->tts_values[WORKER_CONFIRM_START]);
+		worker->confirm_start =
+			DatumGetBool(column_value(&worker_columns, row, WORKER_CONFIRM_START));
 		worker->wake = read_wake(row);
 		make_filters(worker);
-		worker->started_at = DatumGetTimestampTz(row->tts_values[WORKER_STARTED_AT]);
+		worker->started_at =
+			DatumGetTimestampTz(column_value(&worker_columns, row, WORKER_STARTED_AT));
 	}
 	row_reader_close(&reader);
 	return worker;
@@ -163,4 +191,14 @@ worker_lock(int64 id, LOCKMODE mode, bool wait)
 	/* Workers that share the lower half of their ids share the lock, which is harmless. */
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->workers, (uint32) id, 1);
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+int64
+worker_id_of(HeapTuple row, Relation workers)
+{
+	bool isnull;
+
+	columns_find(&worker_columns, workers);
+	return DatumGetInt64(heap_getattr(row, column_number(&worker_columns, WORKER_ID),
+									  RelationGetDescr(workers), &isnull));
 }

@@ -6,7 +6,9 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "storage/lock.h"
+#include "utils/relcache.h"
 #include "utils/timestamp.h"
 
 #include "base/names.h"
@@ -38,6 +40,9 @@ typedef struct Worker
 	uint64 name_filter;		/* equal for workers of the same kinds and name */
 	TimestampTz started_at; /* when it registered */
 } Worker;
+
+/* The id in a row of haul.workers. */
+extern int64 worker_id_of(HeapTuple row, Relation workers);
 
 /* The worker as registered; NULL when it has no row. */
 extern Worker *worker_find(int64 id);

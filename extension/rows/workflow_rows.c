@@ -36,6 +36,21 @@ enum MemberColumn
 	MEMBER_IF_FAILED,
 };
 
+static const Column member_list[] = {
+	[MEMBER_WORKFLOW_ID] = {"workflow_id", INT8OID},
+	[MEMBER_STEP] = {"step", INT4OID},
+	[MEMBER_NAME] = {"name", TEXTOID},
+	[MEMBER_KIND] = {"kind", TEXTOID},
+	[MEMBER_JOB_ID] = {"job_id", INT8OID},
+	[MEMBER_RUN_AT] = {"run_at", TIMESTAMPTZOID},
+	[MEMBER_AFTER] = {"after", INT4ARRAYOID},
+	[MEMBER_NEXT] = {"next", INT4ARRAYOID},
+	[MEMBER_GATES] = {"gates", INT8ARRAYOID},
+	[MEMBER_IF_FAILED] = {"if_failed", TEXTARRAYOID},
+	{NULL},
+};
+static Columns member_columns = COLUMNS(member_list);
+
 /* columns of haul.workflows */
 enum WorkflowColumn
 {
@@ -45,6 +60,16 @@ enum WorkflowColumn
 	WORKFLOW_CREATED_BY,
 	WORKFLOW_CANCELLED_AT,
 };
+
+static const Column workflow_list[] = {
+	[WORKFLOW_ID] = {"id", INT8OID},
+	[WORKFLOW_NAME] = {"name", TEXTOID},
+	[WORKFLOW_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[WORKFLOW_CREATED_BY] = {"created_by", NAMEOID},
+	[WORKFLOW_CANCELLED_AT] = {"cancelled_at", TIMESTAMPTZOID},
+	{NULL},
+};
+static Columns workflow_columns = COLUMNS(workflow_list);
 
 /* ---- the lock ---- */
 
@@ -89,16 +114,17 @@ static WorkflowMember *
 read_member(TupleTableSlot *row)
 {
 	WorkflowMember *member = palloc(sizeof(WorkflowMember));
-	Datum *values = row->tts_values;
 
-	member->workflow = DatumGetInt64(values[MEMBER_WORKFLOW_ID]);
-	member->step = DatumGetInt32(values[MEMBER_STEP]);
-	member->name = TextDatumGetCString(values[MEMBER_NAME]);
-	member->job = DatumGetInt64(values[MEMBER_JOB_ID]);
-	member->run_at = DatumGetTimestampTz(values[MEMBER_RUN_AT]);
-	member->nnext = read_array(values[MEMBER_NEXT], INT4OID, &member->next);
-	(void) read_array(values[MEMBER_GATES], INT8OID, &member->gates);
-	(void) read_array(values[MEMBER_IF_FAILED], TEXTOID, &member->if_failed);
+	member->workflow = DatumGetInt64(column_value(&member_columns, row, MEMBER_WORKFLOW_ID));
+	member->step = DatumGetInt32(column_value(&member_columns, row, MEMBER_STEP));
+	member->name = TextDatumGetCString(column_value(&member_columns, row, MEMBER_NAME));
+	member->job = DatumGetInt64(column_value(&member_columns, row, MEMBER_JOB_ID));
+	member->run_at = DatumGetTimestampTz(column_value(&member_columns, row, MEMBER_RUN_AT));
+	member->nnext =
+		read_array(column_value(&member_columns, row, MEMBER_NEXT), INT4OID, &member->next);
+	(void) read_array(column_value(&member_columns, row, MEMBER_GATES), INT8OID, &member->gates);
+	(void) read_array(column_value(&member_columns, row, MEMBER_IF_FAILED), TEXTOID,
+					  &member->if_failed);
 	return member;
 }
 
@@ -109,7 +135,8 @@ find_member(HaulIndex index, ScanKey keys, int nkeys)
 	TupleTableSlot *row;
 	WorkflowMember *member = NULL;
 
-	row_reader_open(&reader, haul_catalog()->workflow_jobs, index, AccessShareLock, keys, nkeys);
+	row_reader_open(&reader, haul_catalog()->workflow_jobs, index, &member_columns, AccessShareLock,
+					keys, nkeys);
 	row = row_reader_next(&reader);
 	if (row != NULL)
 		member = read_member(row);
@@ -151,10 +178,10 @@ workflow_is_cancelled(TupleTableSlot *job)
 	bool cancelled;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, job_value(job, JOB_WORKFLOW_ID));
-	row_reader_open(&reader, haul_catalog()->workflows, HAUL_WORKFLOWS_PKEY, AccessShareLock, &key,
-					1);
+	row_reader_open(&reader, haul_catalog()->workflows, HAUL_WORKFLOWS_PKEY, &workflow_columns,
+					AccessShareLock, &key, 1);
 	row = row_reader_next(&reader);
-	cancelled = row != NULL && !row->tts_isnull[WORKFLOW_CANCELLED_AT];
+	cancelled = row != NULL && !column_is_null(&workflow_columns, row, WORKFLOW_CANCELLED_AT);
 	row_reader_close(&reader);
 	return cancelled;
 }

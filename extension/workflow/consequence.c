@@ -34,29 +34,43 @@ enum ReplyColumn
 	REPLY_ENQUEUED_BY,
 };
 
+static const Column reply_list[] = {
+	[REPLY_ID] = {"id", INT8OID},
+	[REPLY_REPLY_TO] = {"reply_to", TEXTOID},
+	[REPLY_JOB_ID] = {"job_id", INT8OID},
+	[REPLY_CLAIM] = {"claim", INT4OID},
+	[REPLY_ATTEMPT] = {"attempt", INT4OID},
+	[REPLY_STATE] = {"state", TEXTOID},
+	[REPLY_RESULT] = {"result", JSONBOID},
+	[REPLY_ERROR] = {"error", TEXTOID},
+	[REPLY_REPEATS] = {"repeats", BOOLOID},
+	[REPLY_FINISHED_AT] = {"finished_at", TIMESTAMPTZOID},
+	[REPLY_ENQUEUED_BY] = {"enqueued_by", TEXTOID},
+	{NULL},
+};
+static Columns reply_columns = COLUMNS(reply_list);
+
 /* A row in the mailbox, and a NOTIFY to whoever listens. */
 static void
 reply(Call *call, const Outcome *outcome, TableWriter **replies)
 {
-	TupleTableSlot *row;
-
 	if (*replies == NULL)
-		*replies = table_writer_open(haul_catalog()->replies);
-	row = table_writer_row(*replies);
-	table_writer_set(row, REPLY_ID,
+		*replies = table_writer_open(haul_catalog()->replies, &reply_columns);
+	table_writer_begin_row(*replies);
+	table_writer_set(*replies, REPLY_ID,
 					 Int64GetDatum(nextval_internal(haul_catalog()->replies_id_seq, false)));
-	table_writer_set(row, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
-	table_writer_set(row, REPLY_JOB_ID, Int64GetDatum(outcome->id));
-	table_writer_set(row, REPLY_CLAIM, Int32GetDatum(outcome->claim));
-	table_writer_set(row, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
-	table_writer_set(row, REPLY_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(*replies, REPLY_REPLY_TO, PointerGetDatum(outcome->reply_to));
+	table_writer_set(*replies, REPLY_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(*replies, REPLY_CLAIM, Int32GetDatum(outcome->claim));
+	table_writer_set(*replies, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
+	table_writer_set(*replies, REPLY_STATE, CStringGetTextDatum(outcome->state));
 	if (outcome->result != (Datum) 0)
-		table_writer_set(row, REPLY_RESULT, outcome->result);
+		table_writer_set(*replies, REPLY_RESULT, outcome->result);
 	if (outcome->error != (Datum) 0)
-		table_writer_set(row, REPLY_ERROR, outcome->error);
-	table_writer_set(row, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
-	table_writer_set(row, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
-	table_writer_set(row, REPLY_ENQUEUED_BY, PointerGetDatum(outcome->enqueued_by));
+		table_writer_set(*replies, REPLY_ERROR, outcome->error);
+	table_writer_set(*replies, REPLY_REPEATS, BoolGetDatum(outcome->repeats));
+	table_writer_set(*replies, REPLY_FINISHED_AT, TimestampTzGetDatum(call->now));
+	table_writer_set(*replies, REPLY_ENQUEUED_BY, PointerGetDatum(outcome->enqueued_by));
 	table_writer_add(*replies);
 	effects_replied(outcome->reply_to);
 }

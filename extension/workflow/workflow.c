@@ -35,6 +35,16 @@ enum GateColumn
 	GATE_STEP,
 };
 
+static const Column gate_list[] = {
+	[GATE_ID] = {"id", INT8OID},
+	[GATE_MISSING] = {"missing", INT4OID},
+	[GATE_NEXT_GATE] = {"next_gate", INT8OID},
+	[GATE_WORKFLOW_ID] = {"workflow_id", INT8OID},
+	[GATE_STEP] = {"step", INT4OID},
+	{NULL},
+};
+static Columns gate_columns = COLUMNS(gate_list);
+
 /* columns of haul._workflow_ends */
 enum EndColumn
 {
@@ -49,6 +59,21 @@ enum EndColumn
 	END_ERROR,
 	END_JOB,
 };
+
+static const Column end_list[] = {
+	[END_WORKFLOW_ID] = {"workflow_id", INT8OID},
+	[END_STEP] = {"step", INT4OID},
+	[END_JOB_ID] = {"job_id", INT8OID},
+	[END_STATE] = {"state", TEXTOID},
+	[END_ATTEMPT] = {"attempt", INT4OID},
+	[END_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
+	[END_FINISHED_AT] = {"finished_at", TIMESTAMPTZOID},
+	[END_RESULT] = {"result", JSONBOID},
+	[END_ERROR] = {"error", TEXTOID},
+	[END_JOB] = {"job", JSONBOID},
+	{NULL},
+};
+static Columns end_columns = COLUMNS(end_list);
 
 /* Something to be done about a member, in the order of workflows and steps. */
 typedef struct Todo
@@ -161,30 +186,28 @@ workflow_change_close(WorkflowChange *change)
 static void
 record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
 {
-	TupleTableSlot *row;
-
 	if (change->ends == NULL)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(MemoryContextGetParent(change->scratch));
 
-		change->ends = table_writer_open(haul_catalog()->workflow_ends);
+		change->ends = table_writer_open(haul_catalog()->workflow_ends, &end_columns);
 		MemoryContextSwitchTo(caller);
 	}
-	row = table_writer_row(change->ends);
-	table_writer_set(row, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
-	table_writer_set(row, END_STEP, Int32GetDatum(member->step));
-	table_writer_set(row, END_JOB_ID, Int64GetDatum(outcome->id));
-	table_writer_set(row, END_STATE, CStringGetTextDatum(outcome->state));
-	table_writer_set(row, END_ATTEMPT, Int32GetDatum(outcome->attempt));
+	table_writer_begin_row(change->ends);
+	table_writer_set(change->ends, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
+	table_writer_set(change->ends, END_STEP, Int32GetDatum(member->step));
+	table_writer_set(change->ends, END_JOB_ID, Int64GetDatum(outcome->id));
+	table_writer_set(change->ends, END_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(change->ends, END_ATTEMPT, Int32GetDatum(outcome->attempt));
 	if (outcome->started_at != 0)
-		table_writer_set(row, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
-	table_writer_set(row, END_FINISHED_AT, TimestampTzGetDatum(change->call->now));
+		table_writer_set(change->ends, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
+	table_writer_set(change->ends, END_FINISHED_AT, TimestampTzGetDatum(change->call->now));
 	if (outcome->result != (Datum) 0)
-		table_writer_set(row, END_RESULT, outcome->result);
+		table_writer_set(change->ends, END_RESULT, outcome->result);
 	if (outcome->error != (Datum) 0)
-		table_writer_set(row, END_ERROR, outcome->error);
+		table_writer_set(change->ends, END_ERROR, outcome->error);
 	if (outcome->job != (Datum) 0)
-		table_writer_set(row, END_JOB, outcome->job);
+		table_writer_set(change->ends, END_JOB, outcome->job);
 	table_writer_add(change->ends);
 }
 
@@ -239,15 +262,15 @@ count_at_gate(WorkflowChange *change, const Todo *todo)
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(todo->gate));
-	if (row_lock(gates, HAUL_GATES_PKEY, &key, 1, row))
+	if (row_lock(gates, HAUL_GATES_PKEY, &gate_columns, &key, 1, row))
 	{
 		int missing;
 		int64 next;
 
 		slot_getallattrs(row);
-		missing = DatumGetInt32(row->tts_values[GATE_MISSING]) - todo->count;
-		next = DatumGetInt64(row->tts_values[GATE_NEXT_GATE]);
-		row_update(gates, row, GATE_MISSING, Int32GetDatum(missing));
+		missing = DatumGetInt32(column_value(&gate_columns, row, GATE_MISSING)) - todo->count;
+		next = DatumGetInt64(column_value(&gate_columns, row, GATE_NEXT_GATE));
+		row_update(gates, row, &gate_columns, GATE_MISSING, Int32GetDatum(missing));
 		if (missing == 0)
 			add_todo(change, todo->workflow, todo->step, next, NULL);
 	}
