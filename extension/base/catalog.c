@@ -10,7 +10,13 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -80,6 +86,42 @@ forget(Datum arg, Oid relation)
 	}
 }
 
+/* SQL and library are of one version, but while the one creates or updates the other. */
+static void
+check_version(void)
+{
+	Relation extensions;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple row;
+	const char *version = "unknown";
+
+	if (creating_extension)
+		return;
+	extensions = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("pg_haul"));
+	scan = systable_beginscan(extensions, ExtensionNameIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (row != NULL)
+	{
+		bool isnull;
+
+		version = TextDatumGetCString(
+			heap_getattr(row, Anum_pg_extension_extversion, RelationGetDescr(extensions), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(extensions, AccessShareLock);
+	if (strcmp(version, HAUL_VERSION) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the library pg_haul is of version %s, but the extension in "
+							   "database \"%s\" of version %s",
+							   HAUL_VERSION, get_database_name(MyDatabaseId), version),
+						errhint("Run ALTER EXTENSION pg_haul UPDATE. Where that was done, sessions "
+								"still have the library from "
+								"before: reconnect, or restart a server that preloads it.")));
+}
+
 const HaulCatalog *
 haul_catalog(void)
 {
@@ -95,6 +137,7 @@ haul_catalog(void)
 	}
 
 	outdated = false;
+	check_version();
 	catalog.schema = get_namespace_oid("haul", true);
 	for (int i = 0; i < lengthof(relations); i++)
 	{

@@ -33,6 +33,16 @@ remember(Columns *columns)
 	found = columns;
 }
 
+int
+columns_count(const Columns *columns)
+{
+	int count = 0;
+
+	while (count < columns->most && columns->list[count].name != NULL)
+		count++;
+	return count;
+}
+
 static bool
 is_called(Form_pg_attribute attribute, const char *name)
 {
@@ -76,26 +86,15 @@ columns_find(Columns *columns, Relation table)
 		return;
 	remember(columns);
 	columns->table = InvalidOid;
-	for (int i = 0; columns->list[i].name != NULL; i++)
+	for (int i = 0, count = columns_count(columns); i < count; i++)
 		columns->places[i] = place_of(&columns->list[i], i, table);
 	columns->table = RelationGetRelid(table);
-}
-
-int
-columns_count(const Columns *columns)
-{
-	int count = 0;
-
-	while (columns->list[count].name != NULL)
-		count++;
-	Assert(count <= MAX_COLUMNS);
-	return count;
 }
 
 bool
 columns_has(const Columns *columns, int place)
 {
-	for (int i = 0; columns->list[i].name != NULL; i++)
+	for (int i = 0; i < columns_count(columns); i++)
 		if (columns->places[i] == place)
 			return true;
 	return false;

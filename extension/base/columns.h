@@ -25,15 +25,17 @@ typedef struct Column
  * and made with COLUMNS(). */
 typedef struct Columns
 {
-	const Column *list;		   /* by the enum of the table; the last one has no name */
+	const Column *list;		   /* by the enum of the table; the last one has no name, */
+	int most;				   /* or is the one before this */
 	Oid table;				   /* for which the places hold; invalid: none */
 	int16 places[MAX_COLUMNS]; /* of each in the values of a slot */
 	struct Columns *next;	   /* that were ever found */
 } Columns;
 
-#define COLUMNS(list)                                                                              \
+#define COLUMNS(list) COLUMNS_UP_TO(list, MAX_COLUMNS)
+#define COLUMNS_UP_TO(list, most)                                                                  \
 	{                                                                                              \
-		(list), InvalidOid, {0}, NULL                                                              \
+		(list), (most), InvalidOid, {0}, NULL                                                      \
 	}
 
 /* Makes sure that the places hold for this table, which is open and locked: they do as long as it

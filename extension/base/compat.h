@@ -223,7 +223,7 @@ haul_result_relation(const PlannedStmt *statement)
 
 /* 18: modules may state their name and version. */
 #if PG_VERSION_NUM >= 180000
-#define HAUL_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "pg_haul", .version = "0.1")
+#define HAUL_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "pg_haul", .version = HAUL_VERSION)
 #else
 #define HAUL_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

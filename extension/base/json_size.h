@@ -6,9 +6,7 @@
 
 #include "postgres.h"
 
-/* The most that haul.max_args_size can be set to, in bytes. With values of this length a job can
- * still be sent to a client and put into a JSON array; with ones of a gigabyte it cannot. */
-#define LONGEST_VALUE (32 * 1024 * 1024)
+#include "base/settings.h"
 
 /* Whether a jsonb value has at most so many bytes as text. A small one is not even looked into. */
 extern bool json_fits(Datum json, int bytes);

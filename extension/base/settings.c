@@ -15,7 +15,6 @@
 
 #include "base/compat.h"
 #include "base/backoff.h"
-#include "base/json_size.h"
 #include "base/settings.h"
 
 char *haul_backoff;

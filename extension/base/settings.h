@@ -4,6 +4,10 @@
 #ifndef HAUL_SETTINGS_H
 #define HAUL_SETTINGS_H
 
+/* The most that haul.max_args_size can be set to, in bytes. With values of this length a job can
+ * still be sent to a client and put into a JSON array; with ones of a gigabyte it cannot. */
+#define LONGEST_VALUE (32 * 1024 * 1024)
+
 extern char *haul_backoff;		   /* of jobs and kinds that have none */
 extern double haul_backoff_jitter; /* fraction by which each delay varies */
 extern int haul_max_interruptions; /* deaths of a worker held against a job */

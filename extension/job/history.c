@@ -46,8 +46,8 @@ static const Column job_error_list[] = {
 };
 
 /* of the leaves, in which others may have changed each for itself */
-static Columns brief_columns = COLUMNS(finished_job_list);
-static Columns kept_columns = COLUMNS(finished_job_list);
+static Columns brief_columns = COLUMNS(job_column_list);
+static Columns kept_columns = COLUMNS(job_column_list);
 static Columns error_columns = COLUMNS(job_error_list);
 
 struct History

@@ -63,10 +63,9 @@ enum JobColumn
 #define JOB_PARKED DT_NOEND
 #define JOB_LAST_RUN_AT (JOB_PARKED - 1)
 
-/* of haul.jobs; job_store.c finds them */
-extern Columns job_columns;
-/* of haul.finished_jobs */
-extern const Column finished_job_list[];
+extern const Column
+	job_column_list[];		/* of haul.finished_jobs; haul.jobs has those up to JOB_COLUMNS */
+extern Columns job_columns; /* of haul.jobs; whoever opens it finds them */
 
 #define job_value(job, column) ((job)->tts_values[job_columns.places[column]])
 #define job_is_null(job, column) ((job)->tts_isnull[job_columns.places[column]])
