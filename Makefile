@@ -66,7 +66,7 @@ check-cassert: cpp ## run all tests on a PostgreSQL with assertions, built from 
 check-headers: deps-build ## compile the extension against the headers of PostgreSQL 15, 17, 18 and 19
 	@scripts/check-headers
 
-bench: deps-bench cpp install-extension ## measure the queue beside others on a throw-away cluster; takes 15 minutes
+bench: deps-bench cpp install-extension ## measure the queue beside others on a throw-away cluster; takes 25 minutes
 	@test/bench/run
 
 bench-smoke: cpp install-extension ## run the benchmark at a tiny size: are its results right?
