@@ -10,7 +10,7 @@ SELECT set_eq($$
 		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'cron', 'cron_runs', 'workflows', 'workflow_jobs',
 		'_workflow_ends', '_gates', 'replies'], 'the tables, apart from partitions');
 SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background',
-	'workflow_steps', 'workflow_status', 'my_workflows', 'my_replies', 'cron_status', 'cron_jobs', 'job_run_details']);
+	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs', 'job_run_details']);
 
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class AS c
@@ -20,7 +20,7 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT a.attrelid::regclass, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 		WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
-			AND c.relname NOT IN ('counter_totals', 'my_jobs', 'my_workflows', 'my_replies') -- their columns say the same as those
+			AND c.relname NOT IN ('counter_totals', 'my_jobs', 'my_workflows', 'my_workflow_steps', 'my_replies') -- their columns say the same as those
 				-- of haul.counters, haul.jobs, haul.workflow_status, haul.replies
 			AND c.relname !~ '^_' AND a.attnum > 0 AND NOT a.attisdropped
 			AND coalesce(col_description(a.attrelid, a.attnum), '') = ''

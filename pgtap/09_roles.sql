@@ -208,6 +208,68 @@ SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('a
 		$$ DROP TABLE haul.jobs $$]) AS statement;
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 
+-- The scheduler: its own schedules
+CREATE ROLE haul_test_scheduler LOGIN;
+SELECT haul.grant_scheduler('haul_test_scheduler');
+GRANT USAGE ON SCHEMA helper TO haul_test_scheduler;
+INSERT INTO haul.cron (name, schedule, kind) VALUES ('theirs', '@daily', 'k');
+SELECT is(helper.as_role('haul_test_scheduler', statement), 'ok', helper.label('scheduler: ', statement))
+	FROM unnest(ARRAY[
+	$$ SELECT haul.schedule('own command', '@daily', 'SELECT 1') $$,
+	$$ SELECT haul.schedule('@daily', 'SELECT 1') $$,
+	$$ SELECT haul.alter_job(jobid, active => false) FROM haul.cron_jobs $$,
+	$$ SELECT haul.schedule('gone', '@daily', 'SELECT 1'), haul.unschedule('gone') $$,
+	$$ INSERT INTO haul.cron (name, schedule, kind) VALUES ('own job', '@daily', 'k') $$,
+	$$ UPDATE haul.cron SET kind = 'k2' WHERE kind IS NOT NULL $$,
+	$$ SELECT haul.cron_sync('[{"name": "own job", "schedule": "@hourly", "kind": "k2"},
+		{"name": "another", "schedule": "@hourly", "kind": "k3"}]') $$,
+	$$ DELETE FROM haul.cron WHERE name = 'another' $$,
+	$$ SELECT * FROM haul.job_run_details $$,
+	$$ SELECT haul.cron_next('@daily') $$]) AS statement;
+SELECT is(helper.as_role('haul_test_scheduler', statement), state, helper.label('scheduler, not: ', statement))
+	FROM (VALUES
+	('P0002', $$ DO 'DECLARE n text; BEGIN SELECT name INTO STRICT n FROM haul.cron WHERE name = ''theirs''; END' $$),
+	('42704', $$ SELECT haul.unschedule('theirs') $$),
+	('42710', $$ SELECT haul.schedule('theirs', '@daily', 'SELECT 1') $$),
+	('42501', $$ SELECT haul.schedule_in_database('x', '@daily', 'SELECT 1', NULL, 'postgres') $$),
+	('42501', $$ UPDATE haul.cron SET owner = 'postgres' $$),
+	('42501', $$ INSERT INTO haul.cron (name, schedule, kind, owner) VALUES ('x', '@daily', 'k', 'postgres') $$),
+	('42501', $$ SELECT haul.enqueue('k') $$), ('42501', $$ SELECT * FROM haul.cron_runs $$),
+	('42501', $$ SELECT * FROM haul.jobs $$), ('42501', $$ SELECT haul.maintain() $$)) AS v (state, statement);
+SELECT results_eq($$ SELECT name, schedule, kind, owner FROM haul.cron WHERE name IN ('theirs', 'own job') ORDER BY name $$,
+	$$ VALUES ('own job' COLLATE "C", '@hourly', 'k2' COLLATE "C", 'haul_test_scheduler'::name),
+		('theirs', '@daily', 'k', current_user) $$, 'schedules of others are as they were');
+SELECT is(helper.as_role('haul_test_admin', $$ UPDATE haul.cron SET kind = 'k3' WHERE name IN ('theirs', 'own job') $$), 'ok',
+	'administrators change all of them');
+SELECT is((SELECT count(*) FROM haul.cron WHERE kind = 'k3'), 2::bigint, 'that enqueue jobs');
+
+-- Producers read the steps of their own workflows.
+SET LOCAL ROLE haul_test_rival;
+SELECT haul.workflow('[{"kind": "a"}, {"kind": "b", "after": "1"}]') AS wf \gset
+SELECT string_agg(kind || ' ' || state, ', ' ORDER BY step) AS own FROM haul.my_workflow_steps WHERE workflow_id = :wf \gset
+SET LOCAL ROLE haul_test_producer;
+SELECT count(*) AS others FROM haul.my_workflow_steps WHERE workflow_id = :wf \gset
+RESET ROLE;
+SELECT is(ARRAY[:'own', :'others'], ARRAY['a ready, b waiting', '0'], 'a producer sees the steps of its own workflows');
+
+-- All of it is taken back.
+CREATE ROLE haul_test_former;
+SELECT haul.grant_admin('haul_test_former'), haul.revoke('haul_test_former');
+SELECT is_empty($$
+	SELECT 'schema' FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
+		WHERE a.grantee = 'haul_test_former'::regrole AND n.nspname = 'haul'
+	UNION ALL SELECT c.relname FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE a.grantee = 'haul_test_former'::regrole
+	UNION ALL SELECT t.attname FROM pg_attribute AS t, aclexplode(t.attacl) AS a
+		WHERE a.grantee = 'haul_test_former'::regrole
+	UNION ALL SELECT p.proname FROM pg_proc AS p, aclexplode(p.proacl) AS a WHERE a.grantee = 'haul_test_former'::regrole
+	$$, 'haul.revoke leaves nothing');
+SELECT lives_ok('DROP ROLE haul_test_former', 'so that the role can be dropped');
+SELECT throws_ok('SELECT haul.revoke(current_user)', '22023', NULL, 'the owner keeps what it has');
+SELECT throws_ok($$ SELECT haul.revoke('haul_test_absent') $$, '42704', NULL, 'the role must exist');
+SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
+	FROM unnest(ARRAY[$$ SELECT haul.revoke('haul_test_producer') $$,
+		$$ SELECT haul.grant_scheduler('haul_test_nobody') $$]) AS statement;
+
 -- An attacker's functions and operators in front of the system's. Each raises an error of its own when it is called.
 CREATE SCHEMA attack;
 CREATE FUNCTION attack.strike() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'struck' USING ERRCODE =

@@ -103,8 +103,8 @@ CREATE TRIGGER a_suppress BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTI
 CREATE TRIGGER a_suppress BEFORE INSERT ON haul.cron FOR EACH ROW EXECUTE FUNCTION helper.suppress();
 SELECT throws_ok(statement, '39P01', NULL, statement) FROM unnest(ARRAY[
 	$$ SELECT haul.enqueue('s') $$, $$ SELECT haul.enqueue('s', unique_key => 's') $$, $$ SELECT haul.try_enqueue('s') $$,
-	$$ SELECT haul.enqueue_many('[{"kind": "s"}]') $$, $$ SELECT haul.workflow('[{"kind": "s"}]') $$,
-	$$ SELECT haul.schedule('s', '@daily', 'SELECT 1') $$, $$ SELECT haul.schedule('@daily', 'SELECT 1') $$]) AS statement;
+	$$ SELECT haul.enqueue_many('[{"kind": "s"}]') $$, $$ SELECT haul.workflow('[{"kind": "s"}]') $$]) AS statement;
+SELECT throws_ok($$ SELECT haul.schedule('s', '@daily', 'SELECT 1') $$, '42710', NULL, 'nor does haul.schedule loop');
 DROP TRIGGER a_suppress ON haul.jobs;
 DROP TRIGGER a_suppress ON haul.cron;
 SELECT haul.workflow('[{"kind": "f", "queue": "suppressed"}]') AS wf \gset

@@ -248,10 +248,9 @@ SELECT is(helper.fire('o', '2030-01-01 00:06:10+00'), NULL, 'the next pass');
 SELECT is((SELECT state FROM haul.jobs), 'ready', 'makes it ready');
 SELECT is(helper.fire('o', '2030-01-01 00:07:00+00'), 'queued 00:07:00', 'one more is queued');
 DELETE FROM haul.cron;
-SELECT is((SELECT count(*) FROM haul.jobs), 2::bigint, 'DELETE of a schedule leaves its jobs alone');
-SELECT helper.finish('o');
-SELECT is((SELECT state FROM haul.jobs), 'ready', 'also one that is queued, which has its turn');
-DELETE FROM haul.jobs;
+SELECT is((SELECT count(*) FROM haul.jobs), 0::bigint, 'DELETE of a schedule removes its jobs that have not begun');
+SELECT results_eq($$ SELECT state, last_error FROM haul.finished_jobs ORDER BY id DESC LIMIT 2 $$,
+	$$ SELECT 'cancelled', 'its schedule was removed' FROM generate_series(1, 2) $$, 'also one that is queued');
 
 -- What cannot be enqueued is noted, and keeps no others from firing.
 INSERT INTO haul.jobs (kind, unique_key) VALUES ('k', 'taken');

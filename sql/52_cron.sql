@@ -221,6 +221,26 @@ $$;
 CREATE TRIGGER zz_haul_guard_cron BEFORE DELETE ON haul.cron
 	FOR EACH ROW EXECUTE FUNCTION haul._guard_cron();
 
+-- The jobs of a schedule that is removed, and that nobody has started, end with it.
+CREATE FUNCTION haul._cancel_cron_jobs() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM haul._cancel_pending(ARRAY(
+		SELECT j.id FROM haul.jobs AS j WHERE j.cron_name = old.name AND j.state <> 'running' ORDER BY j.id),
+		'its schedule was removed'::text);
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER haul_cancel_cron_jobs AFTER DELETE ON haul.cron
+	FOR EACH ROW WHEN (old.kind IS NOT NULL) EXECUTE FUNCTION haul._cancel_cron_jobs();
+
+-- Who may read haul.jobs sees all schedules, who may change it changes them; others see and change those of their own.
+ALTER TABLE haul.cron ENABLE ROW LEVEL SECURITY;
+CREATE POLICY readers ON haul.cron FOR SELECT USING (has_table_privilege('haul.jobs', 'SELECT'));
+CREATE POLICY administrators ON haul.cron USING (has_table_privilege('haul.jobs', 'UPDATE'));
+CREATE POLICY owners ON haul.cron USING (owner = current_user);
+
 -- Tells the background worker, when this commits, that the next tick may be another.
 CREATE FUNCTION haul._cron_changed() RETURNS trigger
 	LANGUAGE c
@@ -520,14 +540,6 @@ $$;
 
 -- ---- declaring all schedules at once ----
 
--- Ends the jobs of schedules that nobody has started; returns how many.
-CREATE FUNCTION haul._cancel_cron_jobs(schedules text[]) RETURNS bigint
-	LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT coalesce(haul._cancel_pending(array_agg(j.id ORDER BY j.id), 'its schedule was removed'::text), 0)
-		FROM haul.jobs AS j WHERE j.cron_name = ANY (schedules) AND j.state <> 'running';
-END;
-
 CREATE FUNCTION haul.cron_sync(schedules jsonb) RETURNS jsonb
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -600,7 +612,6 @@ BEGIN
 	SELECT ARRAY(SELECT a.name FROM added AS a ORDER BY 1), ARRAY(SELECT c.name FROM changed AS c ORDER BY 1),
 		   ARRAY(SELECT g.name FROM gone AS g ORDER BY 1)
 		INTO inserted, updated, removed;
-	PERFORM haul._cancel_cron_jobs(removed);
 	RETURN jsonb_build_object('inserted', inserted, 'updated', updated, 'removed', removed);
 END
 $$;

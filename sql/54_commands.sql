@@ -172,11 +172,11 @@ BEGIN
 			END IF;
 		END IF;
 		EXIT WHEN result IS NOT NULL;
-		-- somebody else was faster, or it will never come in
+		-- somebody else was faster, or it cannot come in
 		attempts := attempts + 1;
 		IF attempts = 10 THEN
-			RAISE trigger_protocol_violated USING MESSAGE = format('a trigger on haul.cron suppressed schedule "%s"', $1),
-				HINT = 'A BEFORE trigger on haul.cron must return NEW.';
+			RAISE duplicate_object USING MESSAGE = format('schedule "%s" could not be made', $1),
+				HINT = 'Another role has a schedule of that name, or a trigger on haul.cron suppressed the row.';
 		END IF;
 	END LOOP;
 	RETURN result;

@@ -130,6 +130,12 @@ COMMENT ON COLUMN haul.cron_status.average_duration IS 'Average duration of thos
 COMMENT ON COLUMN haul.cron_status.longest_duration IS 'Longest duration of these';
 COMMENT ON COLUMN haul.cron_status.live_jobs IS 'Jobs of it that wait or run';
 
+CREATE VIEW haul.my_workflow_steps WITH (security_barrier) AS
+	SELECT s.workflow_id, s.step, s.name, s.kind, s.job_id, s.state, s.after, s.waits_for, s.attempt, s.run_at,
+		   s.started_at, s.finished_at, s.result, s.error
+		FROM haul.workflows AS w JOIN haul.workflow_steps AS s ON s.workflow_id = w.id WHERE w.created_by = current_user;
+COMMENT ON VIEW haul.my_workflow_steps IS 'The jobs of the workflows that the current role enqueued';
+
 -- Row-level security would forbid COPY to producers; a view of one's own does not.
 CREATE VIEW haul.my_jobs WITH (security_barrier) AS
 	SELECT id, queue, kind, args, priority, run_at, state, attempt, claim, max_attempts, enqueued_at, started_at,

@@ -32,7 +32,7 @@ BEGIN
 			haul.cron_previous(text, integer, timestamptz, text, text, text) TO %1$I;
 		GRANT EXECUTE ON PROCEDURE haul.wait_for(bigint, interval, text, jsonb, text) TO %1$I;
 		GRANT SELECT, DELETE ON haul.my_replies TO %1$I;
-		GRANT SELECT ON haul.my_workflows TO %1$I
+		GRANT SELECT ON haul.my_workflows, haul.my_workflow_steps TO %1$I
 		$sql$, role);
 END
 $$;
@@ -75,28 +75,20 @@ END
 $$;
 COMMENT ON FUNCTION haul.grant_worker(name) IS 'Lets a role work: the worker protocol, maintenance, and what haul info shows.';
 
-CREATE FUNCTION haul.grant_admin(role name) RETURNS void
+CREATE FUNCTION haul.grant_scheduler(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM haul.grant_producer(role), haul.grant_worker(role);
 	EXECUTE format($sql$
-		GRANT SELECT ON ALL TABLES IN SCHEMA haul TO %1$I;
-		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
-		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
-		GRANT DELETE ON haul.workers TO %1$I;
-		GRANT INSERT (name, schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap, misfire,
-					  misfire_limit, dst_skipped, dst_repeated) ON haul.cron TO %1$I;
-		GRANT UPDATE (schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap, misfire,
-					  misfire_limit, dst_skipped, dst_repeated, owner) ON haul.cron TO %1$I;
-		GRANT DELETE ON haul.cron TO %1$I;
+		GRANT USAGE ON SCHEMA haul TO %1$I;
+		-- a policy shows it the rows that it owns
+		GRANT SELECT, DELETE ON haul.cron TO %1$I;
+		GRANT INSERT (name, schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap,
+					  misfire, misfire_limit, dst_skipped, dst_repeated) ON haul.cron TO %1$I;
+		GRANT UPDATE (schedule, timezone, kind, args, queue, priority, options, command, database, enabled, overlap,
+					  misfire, misfire_limit, dst_skipped, dst_repeated, owner) ON haul.cron TO %1$I;
 		GRANT EXECUTE ON FUNCTION
-			haul.cleanup_workers(interval),
-			haul._is_duration(interval), -- a check of haul.queues
-			haul.cancel_workflow(bigint),
-			haul.retry_workflow(bigint),
 			haul.cron_sync(jsonb),
-			haul._cancel_cron_jobs(text[]),
 			haul._is_restoring(regclass),
 			haul._acts_for(name),
 			haul._try_cron_job(haul.cron),
@@ -108,8 +100,32 @@ BEGIN
 			haul.schedule_in_database(text, text, text, text, text, boolean),
 			haul.unschedule(bigint),
 			haul.unschedule(text),
-			haul.alter_job(bigint, text, text, text, text, boolean) TO %1$I;
+			haul.alter_job(bigint, text, text, text, text, boolean),
+			haul.cron_next(text, integer, timestamptz, text, text, text),
+			haul.cron_previous(text, integer, timestamptz, text, text, text) TO %1$I;
+		GRANT SELECT ON haul.cron_jobs, haul.job_run_details TO %1$I;
 		GRANT DELETE ON haul.job_run_details TO %1$I
+		$sql$, role);
+END
+$$;
+COMMENT ON FUNCTION haul.grant_scheduler(name) IS
+'Lets a role make schedules of its own, of jobs and of commands, which run as that role, and see and change these alone.';
+
+CREATE FUNCTION haul.grant_admin(role name) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM haul.grant_producer(role), haul.grant_worker(role), haul.grant_scheduler(role);
+	EXECUTE format($sql$
+		GRANT SELECT ON ALL TABLES IN SCHEMA haul TO %1$I;
+		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
+		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
+		GRANT DELETE ON haul.workers TO %1$I;
+		GRANT EXECUTE ON FUNCTION
+			haul.cleanup_workers(interval),
+			haul._is_duration(interval), -- a check of haul.queues
+			haul.cancel_workflow(bigint),
+			haul.retry_workflow(bigint) TO %1$I
 		$sql$, role);
 END
 $$;
@@ -117,4 +133,26 @@ COMMENT ON FUNCTION haul.grant_admin(name) IS
 'Lets a role operate: all of producer and worker, read everything, change settings and schedules, change and delete jobs, delete
 workers. Commands in schedules run as the role that made the schedule, which no other administrator can change.';
 
-REVOKE ALL ON FUNCTION haul.grant_producer(name), haul.grant_worker(name), haul.grant_admin(name) FROM PUBLIC;
+CREATE FUNCTION haul.revoke(role name) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
+				WHERE c.oid = 'haul.jobs'::regclass AND r.rolname = role) THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('role "%s" owns the extension', role),
+			HINT = 'Only what other roles have can be taken back.';
+	END IF;
+	EXECUTE format($sql$
+		REVOKE ALL ON ALL TABLES IN SCHEMA haul FROM %1$I;
+		REVOKE ALL ON ALL SEQUENCES IN SCHEMA haul FROM %1$I;
+		REVOKE ALL ON ALL ROUTINES IN SCHEMA haul FROM %1$I;
+		REVOKE ALL ON SCHEMA haul FROM %1$I
+		$sql$, role);
+END
+$$;
+COMMENT ON FUNCTION haul.revoke(name) IS
+'Takes back from a role all that haul.grant_producer() and the like gave to it. What it enqueued and scheduled stays, and
+so does what it has as a member of another role. Errors: 22023 for the owner of the extension, 42704 for an unknown role.';
+
+REVOKE ALL ON FUNCTION haul.grant_producer(name), haul.grant_worker(name), haul.grant_scheduler(name),
+	haul.grant_admin(name), haul.revoke(name) FROM PUBLIC;
