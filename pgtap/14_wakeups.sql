@@ -33,6 +33,24 @@ COMMIT;
 SELECT is(:'got'::text, '<copied><q>', 'so does a transaction, when it commits');
 
 \o :file
+INSERT INTO haul.jobs (kind, queue, unique_key) VALUES ('u', 'keyed', 'k'), ('u', 'keyed', 'k2');
+\ir include/heard.psql
+SELECT is(:'got'::text, '<keyed>', 'jobs with unique keys notify');
+
+\o :file
+INSERT INTO haul.jobs (kind, queue, unique_key) VALUES ('u', 'duplicate', 'k') ON CONFLICT DO NOTHING;
+SELECT haul.enqueue('u', queue => 'duplicate', unique_key => 'k');
+SELECT haul.enqueue_many('[{"kind": "u", "queue": "duplicate", "unique_key": "k"}]');
+\ir include/heard.psql
+SELECT is(:'got'::text, '', 'duplicates do not');
+
+\o :file
+INSERT INTO haul.jobs (kind, queue, unique_key, run_at) VALUES ('u', 'duplicate', 'k2', now() + interval '1 hour')
+	ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL DO UPDATE SET priority = 1;
+\ir include/heard.psql
+SELECT is(:'got'::text, '<keyed>', 'what they change does');
+
+\o :file
 BEGIN;
 INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'q');
 ROLLBACK;

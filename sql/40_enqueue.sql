@@ -124,6 +124,13 @@ CREATE FUNCTION haul._check_job() RETURNS trigger
 CREATE TRIGGER zz_haul_check_job BEFORE INSERT OR UPDATE ON haul.jobs
 	FOR EACH ROW EXECUTE FUNCTION haul._check_job();
 
+-- A job with a unique key may be a duplicate that ON CONFLICT leaves out: it wakes somebody only once it is there.
+CREATE FUNCTION haul._note_keyed_job() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_note_keyed_job';
+CREATE TRIGGER haul_note_keyed_job AFTER INSERT ON haul.jobs
+	FOR EACH ROW WHEN (new.unique_key IS NOT NULL AND new.state = 'ready') EXECUTE FUNCTION haul._note_keyed_job();
+
 -- Rows that somebody deletes by hand are counted, so that the counters add up.
 CREATE FUNCTION haul._count_deleted_jobs(queue text, lease_id bigint, running integer, others integer) RETURNS void
 	LANGUAGE c

@@ -519,10 +519,35 @@ haul_check_job(PG_FUNCTION_ARGS)
 	}
 	fill_in_expiry(&row, before, &patch);
 
-	if (job_says(row.job, JOB_STATE, "ready"))
+	/* with a key it may be a duplicate, and never come in: haul_note_keyed_job() sees to it */
+	if (job_says(row.job, JOB_STATE, "ready") &&
+		(before != NULL || job_is_null(row.job, JOB_UNIQUE_KEY)))
 		note_ready(&row, &patch);
 	if (patch.count > 0)
 		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count,
 										  patch.columns, patch.values, patch.nulls);
 	return PointerGetDatum(tuple);
+}
+
+PG_FUNCTION_INFO_V1(haul_note_keyed_job);
+
+/* After the INSERT of a ready job that has a unique key. */
+Datum
+haul_note_keyed_job(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Patch patch = {0};
+	Row row;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		RelationGetRelid(trigger->tg_relation) != haul_catalog()->jobs)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("haul._note_keyed_job() is a row trigger of INSERT on haul.jobs")));
+	row.table = trigger->tg_relation;
+	columns_find(&job_columns, row.table);
+	row.job = trigger->tg_trigslot;
+	slot_getallattrs(row.job);
+	note_ready(&row, &patch);
+	return PointerGetDatum(NULL);
 }
