@@ -377,19 +377,29 @@ SELECT is((SELECT count(*) FROM haul.jobs WHERE queue = 'stale' AND state = 'run
 	'nothing of the call stays');
 SELECT is(haul.complete(:sw, :'ids', ARRAY[1, 1], strict => true), '{}', 'strict, all owned');
 
--- A claim whose commit a crash has undone: the job is ready, and its claim one below that which the worker holds.
+-- A claim whose commit a crash has undone: the job is ready, and its claim below that which the worker holds.
 INSERT INTO haul.jobs (kind, queue) VALUES ('lost', 'lost') RETURNING id AS lost \gset
 SELECT haul.register_worker('lw', '{"queues": ["lost"]}') AS lw \gset
 SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[1]), ARRAY[:lost]::bigint[],
 	'without a crash, there is no such claim');
-SELECT pg_stat_reset_shared('bgwriter'), pg_stat_clear_snapshot(); -- as recovery from a crash does
+SAVEPOINT crash;
+-- As recovery from a crash does: claims begin anew, above all that were handed out.
+SELECT pg_stat_reset_shared('bgwriter'), pg_stat_clear_snapshot();
+ALTER EXTENSION pg_haul DROP SEQUENCE haul._claim_base;
+DROP SEQUENCE haul._claim_base;
+CREATE UNLOGGED SEQUENCE haul._claim_base;
 SELECT is(haul.fail(:lw, :lost, 1, 'e'), NULL, 'a lost claim cannot fail');
-SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[2]), ARRAY[:lost]::bigint[], 'nor is a later claim taken for it');
+SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[100000]), ARRAY[:lost]::bigint[], 'nor is one of after the crash taken for it');
 SELECT is(haul.complete(-1, ARRAY[:lost], ARRAY[1]), ARRAY[:lost]::bigint[], 'nor a worker that is not there');
 SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[1], ARRAY['"done"']::jsonb[]), '{}', 'but its completion is accepted');
 SELECT has(helper.finished(:lost), jsonb_build_object('state', 'completed', 'result', 'done', 'claim', 1, 'attempt', 1,
 	'worker_id', :lw), 'as if the claim had lasted');
 SELECT is(helper.counts('lost'), '{"dispatches": 1, "completions": 1}', 'with the lost dispatch counted');
+INSERT INTO haul.jobs (kind, queue) VALUES ('next', 'lost') RETURNING id AS next \gset
+SELECT cmp_ok(claim, '>', 100, 'what is handed out now has a claim that nobody had') FROM haul.checkout(:lw);
+SELECT is(haul.complete(:lw, ARRAY[:next], ARRAY[claim]), '{}', 'with which it completes')
+	FROM haul.jobs WHERE id = :next;
+ROLLBACK TO crash;
 
 -- Arrays
 INSERT INTO haul.jobs (kind, queue) VALUES ('x', 'stale') RETURNING id AS x_id \gset

@@ -88,7 +88,7 @@ COMMENT ON COLUMN haul.jobs.enqueued_at IS 'When it was enqueued';
 COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server';
 COMMENT ON COLUMN haul.jobs.state IS 'ready, running or waiting';
 COMMENT ON COLUMN haul.jobs.attempt IS 'Executions charged so far; counted at checkout';
-COMMENT ON COLUMN haul.jobs.claim IS 'Checkouts so far, never goes down: the fencing token';
+COMMENT ON COLUMN haul.jobs.claim IS 'Grows with every checkout, by one, or by more after a crash of the server: with id the fencing token, never handed out twice';
 COMMENT ON COLUMN haul.jobs.interruptions IS 'Executions that ended with the death of their worker';
 COMMENT ON COLUMN haul.jobs.worker_id IS 'Worker that holds the job while it is running';
 COMMENT ON COLUMN haul.jobs.lease_id IS 'Checkout that handed it out while it is running (haul.leases)';
@@ -219,6 +219,11 @@ CREATE TABLE haul._leases_1 (LIKE haul._leases_0) WITH (autovacuum_enabled = off
 ALTER TABLE haul._leases_0 REPLICA IDENTITY FULL;
 ALTER TABLE haul._leases_1 REPLICA IDENTITY FULL;
 CREATE SEQUENCE haul._lease_id_seq;
+
+-- No claim is handed out twice, even if a crash took back that it was (claim.h). A crash empties the second one, which is
+-- how it shows.
+CREATE SEQUENCE haul._claim_ceiling START 256 INCREMENT 256;
+CREATE UNLOGGED SEQUENCE haul._claim_base;
 
 -- What each call did. Without day and queue: only that jobs of a lease are done. A sum
 -- is what rows of today that are folded come to.

@@ -23,6 +23,7 @@ SELECT pg_catalog.pg_extension_config_dump('haul._ledger_1',
 	'WHERE entry >= (SELECT max(upto) FROM haul._folds WHERE name = ''_ledger_1'')');
 SELECT pg_catalog.pg_extension_config_dump('haul._entry_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('haul._lease_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._claim_ceiling', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workflows', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workflows_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workflow_jobs', '');

@@ -46,6 +46,8 @@ static const struct
 	{"_folds", offsetof(HaulCatalog, folds)},
 	{"_folds_pkey", offsetof(HaulCatalog, indexes[HAUL_FOLDS_PKEY])},
 	{"_lease_id_seq", offsetof(HaulCatalog, lease_id_seq)},
+	{"_claim_ceiling", offsetof(HaulCatalog, claim_ceiling)},
+	{"_claim_base", offsetof(HaulCatalog, claim_base)},
 	{"workers", offsetof(HaulCatalog, workers)},
 	{"workers_pkey", offsetof(HaulCatalog, indexes[HAUL_WORKERS_PKEY])},
 	{"queues", offsetof(HaulCatalog, queues)},

@@ -42,6 +42,8 @@ typedef struct HaulCatalog
 	Oid entry_seq;
 	Oid folds;
 	Oid lease_id_seq;
+	Oid claim_ceiling;
+	Oid claim_base;
 	Oid workers;
 	Oid queues;
 	Oid kinds;

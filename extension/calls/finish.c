@@ -23,6 +23,7 @@
 #include "base/times.h"
 #include "calls/call.h"
 #include "job/transition.h"
+#include "rows/claim.h"
 #include "rows/job.h"
 #include "rows/retry.h"
 #include "rows/worker.h"
@@ -38,11 +39,12 @@ is_owned(TupleTableSlot *job, const Token *token)
 }
 
 /* A claim's commit is not flushed, so a crash of the server may have lost it: the
- * job is ready, with the claim just below the token. */
+ * job is ready, with a claim below the token. */
 static bool
 lost_its_claim(TupleTableSlot *job, const Token *token)
 {
-	return job_says(job, JOB_STATE, "ready") && job_claim(job) == token->claim - 1;
+	return job_says(job, JOB_STATE, "ready") && job_claim(job) < token->claim &&
+		   claim_is_from_before(token->claim);
 }
 
 /* Whether the server may have crashed since the worker registered. Recovery from a
@@ -133,7 +135,7 @@ complete_job(Call *call, const Token *token, int position, void *arg)
 				results->crashed = server_crashed_under(token->worker);
 			if (!results->crashed)
 				return false;
-			if (transition_complete_unclaimed(call, job, token->worker, result))
+			if (transition_complete_unclaimed(call, job, token->worker, token->claim, result))
 				return true;
 		}
 		else

@@ -12,6 +12,7 @@
 #include "base/times.h"
 #include "job/outcome.h"
 #include "job/transition.h"
+#include "rows/claim.h"
 #include "rows/job.h"
 #include "rows/workflow_rows.h"
 #include "shared/effects.h"
@@ -45,7 +46,7 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	Assert(job_says(job, JOB_STATE, "ready"));
 	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
 	job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
-	job_set(copy, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
+	job_set(copy, JOB_CLAIM, Int32GetDatum(claim_after(job_claim(job))));
 	job_set(copy, JOB_WORKER_ID, Int64GetDatum(worker));
 	job_set(copy, JOB_LEASE_ID, Int64GetDatum(lease));
 	if (!confirm_start)
@@ -225,7 +226,8 @@ transition_complete(Call *call, TupleTableSlot *job, Datum result)
 }
 
 bool
-transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Datum result)
+transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, int32 claim,
+							  Datum result)
 {
 	Assert(job_says(job, JOB_STATE, "ready"));
 	if (is_periodic(job) ? job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED
@@ -234,7 +236,7 @@ transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, Dat
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, 0);
 	job_set(job, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
-	job_set(job, JOB_CLAIM, Int32GetDatum(job_claim(job) + 1));
+	job_set(job, JOB_CLAIM, Int32GetDatum(claim));
 	job_set(job, JOB_WORKER_ID, Int64GetDatum(worker));
 	if (is_periodic(job))
 		run_again(call, job, "completed", result);

@@ -33,7 +33,7 @@ extern bool transition_complete(Call *call, TupleTableSlot *job, Datum result);
 
 /* Ends a ready job, whose claim by the worker was lost in a crash, as completed. The same. */
 extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker,
-										  Datum result);
+										  int32 claim, Datum result);
 
 /* Ends a locked running job without success: state is failed, discarded or cancelled. A periodic
  * job that is discarded is repeated. */

@@ -73,6 +73,16 @@ protected:
             throw std::logic_error("the claims were not lost");
     }
 
+    // The same jobs, under claims that nobody ever had.
+    std::string check_out_again(session& database, const std::string& by) const {
+        const row token = database.exec(
+            "SELECT array_agg(id), array_agg(claim), min(claim) FROM haul.checkout($1, 2)", {by})[0];
+        EXPECT_EQ(*token[0], ids);
+        EXPECT_TRUE(database.truth("SELECT $1 > max(claim) FROM unnest($2::integer[]) AS claim",
+                                   {*token[2], claims}));
+        return *token[1];
+    }
+
     cluster server{
         {true, {{"wal_writer_delay", "10s"}, {"autovacuum", "off"}, {"haul.databases", "nowhere"}}}};
     std::string dsn = server.create_database();
@@ -101,9 +111,10 @@ TEST_F(lost_claim, cannot_fail_and_is_ready_anyway) {
 TEST_F(lost_claim, belongs_to_whoever_checked_out_since) {
     session database(dsn);
     const std::string other = database.text("SELECT haul.register_worker('other')");
-    EXPECT_EQ(database.exec("SELECT id FROM haul.checkout($1, 2)", {other}).size(), 2u);
+    const std::string now = check_out_again(database, other);
     EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {worker, ids, claims}), ids);
-    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {other, ids, claims}), "{}");
+    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {other, ids, claims}), ids);
+    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {other, ids, now}), "{}");
     EXPECT_THAT(check(dsn), IsEmpty());
 }
 
@@ -117,11 +128,33 @@ TEST_F(lost_claim, of_a_worker_that_is_gone_is_not_its_own) {
 
 TEST_F(lost_claim, handed_out_again_to_the_same_worker_ends_once) {
     session database(dsn);
-    EXPECT_EQ(database.exec("SELECT id FROM haul.checkout($1, 2)", {worker}).size(), 2u);
-    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {worker, ids, claims}), "{}");
+    const std::string now = check_out_again(database, worker);
     EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {worker, ids, claims}), ids);
+    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {worker, ids, now}), "{}");
+    EXPECT_EQ(database.text("SELECT haul.complete($1, $2, $3)", {worker, ids, now}), ids);
     EXPECT_EQ(database.number("SELECT count(*) FROM haul.finished_jobs"), 2);
     EXPECT_THAT(check(dsn), IsEmpty());
+}
+
+// Lost twice, it is handed out under a third claim: the jobs themselves remember nothing of either.
+TEST_F(lost_claim, is_never_handed_out_again_after_any_number_of_crashes) {
+    for (int crash = 0; crash < 2; ++crash) {
+        {
+            session database(dsn);
+            database.exec("SET synchronous_commit = off");
+            claims = check_out_again(database, worker);
+        }
+        server.restart("immediate");
+        session after(dsn);
+        ASSERT_EQ(after.number("SELECT count(*) FROM haul.jobs WHERE claim = 0 AND state = 'ready'"), 3);
+    }
+    session database(dsn);
+    (void)check_out_again(database, worker);
+    server.restart("fast");
+    session orderly(dsn);
+    const std::int64_t last = orderly.number("SELECT max(claim) FROM haul.jobs");
+    EXPECT_EQ(orderly.number("SELECT claim FROM haul.checkout($1)", {worker}), last)
+        << "no gap without a crash";
 }
 
 TEST_F(lost_claim, has_nothing_to_give_back) {

@@ -111,8 +111,9 @@ SELECT format('%s dispatches are counted, but %s jobs were checked out', dispatc
     WHERE dispatches <> seen)sql",
     R"sql(
 SELECT format('%s dispatches + %s retries are counted, but jobs were checked out %s times', dispatches, retries, seen)
-    FROM total, (SELECT coalesce(sum(claim), 0) AS seen FROM claimed) AS k
-    WHERE dispatches + retries <> seen)sql",
+    FROM total, (SELECT coalesce(sum(claim), 0) AS seen FROM claimed) AS k, haul._claim_base AS base
+    WHERE CASE base.last_value WHEN 1 THEN dispatches + retries <> seen
+        ELSE dispatches + retries > seen END)sql", // a crash leaves a gap
 };
 
 const char* const with_expected[] = {R"sql(
