@@ -39,6 +39,12 @@ SELECT is_empty($$
 	$$, 'every function with a body of text pins its search_path');
 
 SELECT is_empty($$
+	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+		WHERE p.pronamespace = 'haul'::regnamespace AND l.lanname <> 'c'
+			AND strpos(coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), chr(92)) > 0
+	$$, 'no function has a backslash in it, whose meaning is a setting');
+
+SELECT is_empty($$
 	SELECT a.privilege_type FROM pg_namespace AS n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
 		WHERE n.nspname = 'haul' AND a.grantee = 0
 	$$, 'PUBLIC has nothing on the schema');

@@ -41,12 +41,12 @@ INSERT INTO bad (col, value, state, shown) VALUES
 	('backoff', 'exponential(5,x)', '23514', 'exponential\(5,x\)'),
 	('backoff', 'constant(nan)', '23514', 'constant\(nan\)'),
 	('backoff', 'Constant(1)', '23514', 'Constant\(1\)'),
-	('timeout', '-1 second', '23514', '-00:00:01'),
-	('timeout', '1 day -48:00:00', '23514', '1 day -48:00:00'),
+	('timeout', '-1 second', '23514', '-0?0:00:01'),
+	('timeout', '1 day -48:00:00', '23514', '1( day)? -48:00:00'),
 	('on_timeout', 'explode', '23514', 'explode'),
 	('on_timeout', 'fail', '23514', 'fail'),
 	('on_timeout', NULL, '23502', NULL),
-	('queue_timeout', '-1 microsecond', '23514', '-00:00:00.000001'),
+	('queue_timeout', '-1 microsecond', '23514', '-0?0:00:00.000001'),
 	('on_interrupt', 'explode', '23514', 'explode'),
 	('on_interrupt', NULL, '23502', NULL),
 	('unique_until', 'never', '23514', 'never'),
@@ -56,9 +56,9 @@ INSERT INTO bad (col, value, state, shown) VALUES
 	('concurrency_limit', NULL, '23502', NULL),
 	('pin_strict', NULL, '23502', NULL),
 	('pin_strict', 'true', '23514', NULL), -- without a pin
-	('every', '-1 day', '23514', '-1 day'),
-	('every', '1 microsecond', '23514', '00:00:00.000001'),
-	('keep', '-1 day', '23514', '-1 day'),
+	('every', '-1 day', '23514', '-1 (day|0:)'),
+	('every', '1 microsecond', '23514', '0?0:00:00.000001'),
+	('keep', '-1 day', '23514', '-1 (day|0:)'),
 	('state', 'running', '23514', 'running'),
 	('state', 'completed', '23514', 'completed'),
 	('state', 'Ready', '23514', 'Ready'),
@@ -67,7 +67,7 @@ INSERT INTO bad (col, value, state, shown) VALUES
 	('attempt', '-1', '23514', '-1'),
 	('claim', '-1', '23514', '-1'),
 	('worker_id', '1', '23514', '1'),
-	('started_at', '2026-01-01', '23514', '2026-01-01|2025-12-31');
+	('started_at', '2026-01-01', '23514', '2026-01-01|2025-12-31|01/01/2026');
 
 -- Columns that COPY, UPDATE and enqueue_many would be given as they are given to INSERT.
 CREATE FUNCTION helper.literal(value text) RETURNS text

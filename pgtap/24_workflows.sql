@@ -250,7 +250,7 @@ SELECT is(r.state || ' ' || r.message, expected, description)
 		($$SELECT haul.chain(NULL)$$, '22023 the jobs of a workflow must be a JSON array of objects', 'a null chain'),
 		($$SELECT haul.chain('[{"kind": "a"}, {"kind": "b"}]', if_failed => 'no')$$, '22023 if_failed must be "cancel", "wait" or "run", not "no"', 'a chain with a bad policy'),
 		($$SELECT haul.chain('[{"kind": "a"}]', if_failed => 'no')$$, '22023 if_failed must be "cancel", "wait" or "run", not "no"', 'also when nothing comes after it'),
-		($$UPDATE haul.jobs SET every = '1 h' WHERE workflow_id IS NOT NULL$$, '23514 haul.jobs.every must be null in a workflow, not "01:00:00"', 'a member made periodic'),
+		($$UPDATE haul.jobs SET every = '10 h' WHERE workflow_id IS NOT NULL$$, '23514 haul.jobs.every must be null in a workflow, not "10:00:00"', 'a member made periodic'),
 		($$UPDATE haul.jobs SET workflow_id = NULL WHERE workflow_id IS NOT NULL$$, '23514 haul.jobs.workflow_id cannot be changed, not "null"', 'a member taken out'),
 		($$SELECT haul.cancel_workflow(0)$$, '42704 there is no workflow 0', 'cancelling what is not there'),
 		($$SELECT haul.retry_workflow(0)$$, '42704 there is no workflow 0', 'retrying what is not there')

@@ -2,7 +2,9 @@
 \echo Use "CREATE EXTENSION pg_haul" to load this file. \quit
 
 -- The parts of this script are concatenated in the order of their names. Every
--- function pins its search_path; PUBLIC gets nothing (80_grants.sql).
+-- function pins its search_path; PUBLIC gets nothing (80_grants.sql). No string has a backslash in it, which
+-- standard_conforming_strings would give another meaning, and functions of the owner that write to tables with
+-- triggers have these fire, whatever session_replication_role a database sets.
 
 -- Nothing that stands in the schema haul already is looked for there.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -36,3 +38,6 @@ END
 $$;
 
 COMMENT ON SCHEMA haul IS 'pg_haul: background jobs. INSERT INTO haul.jobs(kind) VALUES (…) enqueues one';
+
+-- Pages are read and written as those of a heap (heartbeat.c, journal.c), whatever is the default here.
+SET LOCAL default_table_access_method = heap;

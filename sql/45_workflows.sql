@@ -443,6 +443,7 @@ $$;
 
 CREATE FUNCTION haul.retry_workflow(workflow_id bigint) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET haul.enqueuer = ''
+	SET session_replication_role = origin
 AS $$
 #variable_conflict use_column
 DECLARE

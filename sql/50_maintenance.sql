@@ -1,11 +1,61 @@
 -- Maintenance: everything that nobody's call does on its way.
 
+-- Says of a table that haul._add_history made it, in a restored dump, too. What somebody else attaches to the
+-- history, under whatever name, stays his.
+CREATE FUNCTION haul._leaf_mark() RETURNS text
+	LANGUAGE sql IMMUTABLE
+RETURN 'made by pg_haul, which drops it when its time is over';
+
+-- Makes a table for a part of the history: columns, tablespace and privileges are those of the whole, whatever
+-- the session, or defaults, say of new tables.
+CREATE FUNCTION haul._make_leaf(leaf text, history regclass, indexes text[], partition_by text) RETURNS void
+	LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp SET default_tablespace = '' SET default_table_access_method = 'heap'
+AS $$
+DECLARE
+	made regclass;
+	item text;
+BEGIN
+	PERFORM set_config('default_tablespace', coalesce((
+		SELECT t.spcname FROM pg_class AS c JOIN pg_tablespace AS t ON t.oid = c.reltablespace
+			WHERE c.oid = history), ''), true);
+	EXECUTE format('CREATE TABLE haul.%I (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED) %s',
+				   leaf, history, partition_by);
+	made := format('haul.%I', leaf)::regclass;
+	EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', made);
+	EXECUTE format('COMMENT ON TABLE %s IS %L', made, haul._leaf_mark());
+	FOREACH item IN ARRAY indexes LOOP
+		EXECUTE format('CREATE INDEX ON %s (%I)', made, item);
+	END LOOP;
+	FOR item IN
+		SELECT format('REVOKE ALL ON TABLE %s FROM %s', made,
+					  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+			FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = made AND a.grantee <> c.relowner
+	LOOP
+		EXECUTE item;
+	END LOOP;
+	FOR item IN
+		SELECT format('GRANT %s%s ON TABLE %s TO %s%s', a.privilege_type, ' (' || quote_ident(p.col) || ')', made,
+					  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+					  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+			FROM pg_class AS c,
+				 LATERAL (SELECT NULL::name AS col, c.relacl AS acl
+						  UNION ALL
+						  SELECT attname, attacl FROM pg_attribute WHERE attrelid = c.oid AND NOT attisdropped) AS p,
+				 aclexplode(p.acl) AS a
+			WHERE c.oid = history AND a.grantee <> c.relowner
+	LOOP
+		EXECUTE item;
+	END LOOP;
+END
+$$;
+
 -- Names of leaves are made of UTC times, so that history.c finds the leaf of a
 -- time by its name: finished_jobs_20260131_kept, finished_jobs_20260131_05,
 -- job_errors_20260131.
 CREATE FUNCTION haul._add_history(at timestamptz, wait boolean DEFAULT true) RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET client_min_messages = 'warning'
+	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET client_min_messages = 'warning'
 AS $$
 DECLARE
 	hour  timestamptz := date_trunc('hour', at);
@@ -28,81 +78,93 @@ BEGIN
 		END;
 	END IF;
 	IF to_regclass(format('haul.%I', jobs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)'
-					   ' PARTITION BY LIST ((keep_until IS NULL))', jobs);
-		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (false)', jobs || '_kept', jobs);
-		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', jobs || '_kept');
-		EXECUTE format('CREATE INDEX ON haul.%I (id)', jobs || '_kept');
-		EXECUTE format('CREATE INDEX ON haul.%I (keep_until)', jobs || '_kept');
-		EXECUTE format('CREATE TABLE haul.%I PARTITION OF haul.%I FOR VALUES IN (true) PARTITION BY RANGE (finished_at)',
-					   jobs || '_brief', jobs);
+		PERFORM haul._make_leaf(jobs, 'haul.finished_jobs'::regclass, '{}'::text[],
+			'PARTITION BY LIST ((keep_until IS NULL))'::text);
+		PERFORM haul._make_leaf(jobs || '_kept'::text, 'haul.finished_jobs'::regclass, '{id,keep_until}'::text[], ''::text);
+		PERFORM haul._make_leaf(jobs || '_brief'::text, 'haul.finished_jobs'::regclass, '{}'::text[],
+			'PARTITION BY RANGE (finished_at)'::text);
+		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES IN (false)', jobs, jobs || '_kept');
+		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES IN (true)', jobs, jobs || '_brief');
 		EXECUTE format('ALTER TABLE haul.finished_jobs ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs, day, day + interval '1 day');
 	END IF;
 	IF to_regclass(format('haul.%I', leaf)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.finished_jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)', leaf);
-		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', leaf);
-		EXECUTE format('CREATE INDEX ON haul.%I (id)', leaf);
+		PERFORM haul._make_leaf(leaf, 'haul.finished_jobs'::regclass, '{id}'::text[], ''::text);
 		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs || '_brief', leaf, hour, hour + interval '1 hour');
 	END IF;
 	IF to_regclass(format('haul.%I', errs)) IS NULL THEN
-		EXECUTE format('CREATE TABLE haul.%I (LIKE haul.job_errors INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)', errs);
-		EXECUTE format('ALTER TABLE haul.%I REPLICA IDENTITY FULL', errs);
-		EXECUTE format('CREATE INDEX ON haul.%I (job_id)', errs);
+		PERFORM haul._make_leaf(errs, 'haul.job_errors'::regclass, '{job_id}'::text[], ''::text);
 		EXECUTE format('ALTER TABLE haul.job_errors ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   errs, day, day + interval '1 day');
 	END IF;
 END
 $$;
 
--- Whether a day's branch of haul.finished_jobs has jobs that are to stay.
-CREATE FUNCTION haul._is_kept(branch name) RETURNS boolean
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- The time at which a leaf that haul._add_history made ends, by its name and that of the table it is attached to;
+-- NULL: it made none of such names.
+CREATE FUNCTION haul._leaf_end(leaf name, parent name) RETURNS timestamptz
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN parent IN ('finished_jobs', 'job_errors') AND leaf ~ ('^' || parent || '_[0-9]{8}$')
+			THEN to_timestamp(right(leaf, 8), 'YYYYMMDD') + interval '1 day'
+		WHEN parent ~ '^finished_jobs_[0-9]{8}_brief$' AND leaf ~ ('^' || left(parent, -5) || '[0-9]{2}$')
+			THEN to_timestamp(right(leaf, 11), 'YYYYMMDD_HH24') + interval '1 hour'
+		END;
+END;
+
+-- Whether a leaf may go: nobody has attached anything to it, and no job in it is to stay.
+CREATE FUNCTION haul._is_droppable(leaf regclass) RETURNS boolean
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	kept boolean;
+	part record;
+	kept boolean := false;
 BEGIN
-	EXECUTE format('SELECT EXISTS (SELECT FROM haul.%I WHERE keep_until >= clock_timestamp())', branch || '_kept') INTO kept;
-	RETURN kept;
+	FOR part IN
+		SELECT c.oid::regclass AS name, right(c.relname, 5) = '_kept' AS keeps,
+			   obj_description(c.oid, 'pg_class') = haul._leaf_mark() AS ours
+			FROM pg_partition_tree(leaf) AS t JOIN pg_class AS c ON c.oid = t.relid
+	LOOP
+		IF part.ours AND part.keeps THEN
+			EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE keep_until >= clock_timestamp())', part.name) INTO kept;
+		END IF;
+		IF kept OR part.ours IS NOT TRUE THEN
+			RETURN false;
+		END IF;
+	END LOOP;
+	RETURN true;
 END
 $$;
 
--- Drops the leaves whose time is over; returns how many. Leaves everything as it
+-- Drops leaves whose time is over, at most 100; returns how many. Leaves everything as it
 -- is while somebody reads the history: the next pass tries again.
 CREATE FUNCTION haul._prune_history() RETURNS integer
-	LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	branch  record;
 	dropped integer := 0;
 BEGIN
 	FOR branch IN
-		SELECT c.relname, p.relname AS parent,
-			   to_timestamp(substring(c.relname FROM '\d{8}_\d\d$'), 'YYYYMMDD_HH24') + interval '1 hour' AS ends
+		SELECT c.oid::regclass AS leaf, i.inhparent::regclass AS parent
 			FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
-			WHERE p.relnamespace = 'haul'::regnamespace AND p.relname ~ '^finished_jobs_\d{8}_brief$'
-		UNION ALL
-		SELECT c.relname, p.relname, to_timestamp(substring(c.relname FROM '\d{8}$'), 'YYYYMMDD') + interval '1 day'
-			FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_class AS p ON p.oid = i.inhparent
-			WHERE i.inhparent IN ('haul.finished_jobs'::regclass, 'haul.job_errors'::regclass)
-		ORDER BY 1 DESC -- the leaves of a day before the day
+			WHERE p.relnamespace = 'haul'::regnamespace AND c.relnamespace = 'haul'::regnamespace
+				AND obj_description(c.oid, 'pg_class') = haul._leaf_mark()
+				AND haul._leaf_end(c.relname, p.relname) + haul._setting(
+					CASE p.relname WHEN 'job_errors' THEN 'haul.keep_errors'::text ELSE 'haul.keep_completed'::text END)
+					< clock_timestamp()
+			ORDER BY c.relname DESC -- the leaves of a day before the day
 	LOOP
-		IF branch.parent LIKE '%\_brief' THEN
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed'::text) >= clock_timestamp();
-		ELSIF branch.parent = 'job_errors' THEN
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_errors'::text) >= clock_timestamp();
-		ELSE
-			CONTINUE WHEN branch.ends + haul._setting('haul.keep_completed'::text) >= clock_timestamp();
-			CONTINUE WHEN haul._is_kept(branch.relname);
-		END IF;
+		EXIT WHEN dropped = 100;
+		CONTINUE WHEN NOT haul._is_droppable(branch.leaf);
 		BEGIN
-			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.parent);
-			EXECUTE format('LOCK TABLE haul.%I IN ACCESS EXCLUSIVE MODE NOWAIT', branch.relname);
+			EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', branch.parent);
+			EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', branch.leaf);
 			-- Again, now that nobody can add to it.
-			IF branch.parent <> 'finished_jobs' OR NOT haul._is_kept(branch.relname) THEN
-				EXECUTE format('DROP TABLE haul.%I', branch.relname);
+			IF haul._is_droppable(branch.leaf) THEN
+				EXECUTE format('DROP TABLE %s', branch.leaf);
 				dropped := dropped + 1;
 			END IF;
 		EXCEPTION WHEN lock_not_available THEN
@@ -157,7 +219,7 @@ CREATE FUNCTION haul._empty_journals() RETURNS integer
 	AS 'MODULE_PATHNAME', 'haul_empty_journals';
 
 CREATE FUNCTION haul.cleanup_workers(silent_for interval DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
 AS $$
 DECLARE
 	removed bigint;
@@ -181,7 +243,7 @@ which releases their jobs. Returns how many.';
 
 -- One pass. Not restoring: it makes and drops partitions of the history, and releases what nobody holds, too.
 CREATE FUNCTION haul._maintain(wait boolean, restoring boolean) RETURNS jsonb
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
 AS $$
 DECLARE
 	done jsonb;

@@ -139,7 +139,7 @@ BEGIN
 			'Say either which kind of job to enqueue, or which command to run.'),
 		('database', 'must be null without a command', new.database IS NULL OR new.command IS NOT NULL,
 			'Jobs are enqueued in this database.'),
-		('command', 'must not be empty', new.command IS NULL OR new.command ~ '\S', 'Give it something to run.'),
+		('command', 'must not be empty', new.command IS NULL OR new.command ~ '[^[:space:]]', 'Give it something to run.'),
 		('command', 'must not be longer than 1 MB', coalesce(octet_length(new.command), 0) <= 1048576,
 			'Put it into a procedure, and CALL that.'),
 		('args', 'must be a JSON object', jsonb_typeof(new.args) = 'object', 'Put the value into an object: {"value": …}.'),
@@ -340,7 +340,7 @@ $$;
 -- Whether a schedule that has no next tick is to fire because the server was started since it was made, and has not yet.
 CREATE FUNCTION haul._is_for_boot(schedule text, planned_at timestamptz, last_run_at timestamptz) RETURNS boolean
 	LANGUAGE sql STABLE
-RETURN schedule ~* '^\s*@(reboot|restart)\s*$' AND planned_at < pg_postmaster_start_time()
+RETURN schedule ~* '^[[:space:]]*@(reboot|restart)[[:space:]]*$' AND planned_at < pg_postmaster_start_time()
 	AND last_run_at IS DISTINCT FROM pg_postmaster_start_time();
 
 -- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other schedules
@@ -442,7 +442,7 @@ $$;
 -- before schedules change). At most once for each schedule and tick, whoever calls it, and however many at a time.
 CREATE FUNCTION haul._fire(at timestamptz DEFAULT clock_timestamp(), OUT fired integer, OUT next_at timestamptz)
 	LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms'
+	SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' SET session_replication_role = origin
 AS $$
 DECLARE
 	due bigint;

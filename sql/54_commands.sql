@@ -396,7 +396,7 @@ BEGIN
 			END IF;
 		ELSIF job.nodename <> ALL (here) AND job.nodename NOT LIKE '/%' OR job.nodeport <> current_setting('port')::integer THEN
 			problem := format('it runs on another server, %s port %s', job.nodename, job.nodeport);
-		ELSIF btrim(job.schedule) NOT LIKE '@%' AND cardinality(regexp_split_to_array(btrim(job.schedule), '\s+')) > 5 THEN
+		ELSIF btrim(job.schedule) NOT LIKE '@%' AND cardinality(regexp_split_to_array(btrim(job.schedule), '[[:space:]]+')) > 5 THEN
 			problem := format('pg_cron reads only the first five fields of "%s"; here the first of six is the second', job.schedule);
 		ELSE
 			BEGIN
@@ -410,12 +410,12 @@ BEGIN
 			RETURN NEXT;
 		ELSE
 			count := count + 1;
-			problems := problems || format(E'\njob %s%s: %s', jobid, ' "' || jobname || '"', problem);
+			problems := problems || chr(10) || format('job %s%s: %s', jobid, ' "' || jobname || '"', problem);
 		END IF;
 	END LOOP;
 	IF count > 0 THEN
 		RAISE invalid_parameter_value USING MESSAGE = format('%s of the jobs of pg_cron cannot be taken over: nothing was changed', count),
-			DETAIL = ltrim(problems, E'\n'),
+			DETAIL = ltrim(problems, chr(10)),
 			HINT = 'Change these with cron.alter_job(), or remove them with cron.unschedule(), and call this again.';
 	END IF;
 	IF disable THEN

@@ -33,12 +33,36 @@ background_signals(void)
 void
 background_settings(void)
 {
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "pg_haul", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+	/* What a database, or ALTER ROLE ALL, sets for sessions must not reach what is done here. */
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	} pinned[] = {
+		{"role", "none"},
+		{"session_replication_role", "origin"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"application_name", "pg_haul"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"lock_timeout", "0"},
+		{"statement_timeout", "0"},
+		{"transaction_timeout", "0"}, /* 17 and later */
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"row_security", "on"},
+		{"standard_conforming_strings", "on"},
+		{"datestyle", "ISO"},
+		{"intervalstyle", "postgres"},
+		{"timezone", "UTC"},
+		{"plan_cache_mode", "auto"},
+		{"check_function_bodies", "on"},
+	};
+
+	for (int i = 0; i < lengthof(pinned); i++)
+		if (GetConfigOption(pinned[i].name, true, false) != NULL)
+			SetConfigOption(pinned[i].name, pinned[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

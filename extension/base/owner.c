@@ -38,6 +38,9 @@ run_as_owner(const char *command, int nargs, Oid *types, Datum *values, const ch
 	caller.settings = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	/* triggers of ours fire, whatever a database sets for all of its sessions */
+	(void) set_config_option("session_replication_role", "origin", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("haul.enqueuer", enqueuer, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
 	SPI_connect();

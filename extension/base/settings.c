@@ -164,6 +164,11 @@ haul_setting(PG_FUNCTION_ARGS)
 	const char *value = GetConfigOptionByName(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL, false);
 
 	/* the units of settings are units of intervals, too */
-	PG_RETURN_DATUM(DirectFunctionCall3(interval_in, CStringGetDatum(value),
-										ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	Interval *time = DatumGetIntervalP(DirectFunctionCall3(
+		interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+
+	/* a day is 24 hours, whatever the session's time zone does */
+	time->time += time->day * USECS_PER_DAY;
+	time->day = 0;
+	PG_RETURN_INTERVAL_P(time);
 }
