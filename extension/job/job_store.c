@@ -425,9 +425,12 @@ job_store_edit(JobStore *store, TupleTableSlot *job)
 	return copy;
 }
 
+/* In the context of the store: what is looked up of a trigger's function serves the jobs that follow,
+ * too. */
 static void
 update_by_executor(JobStore *store, TupleTableSlot *job)
 {
+	MemoryContext caller = MemoryContextSwitchTo(store->context);
 	EPQState epq;
 	int64 outer = writing; /* a trigger of somebody's may call us */
 
@@ -446,6 +449,7 @@ update_by_executor(JobStore *store, TupleTableSlot *job)
 	PG_END_TRY();
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
+	MemoryContextSwitchTo(caller);
 }
 
 static void
@@ -485,6 +489,7 @@ job_store_update(JobStore *store, TupleTableSlot *job)
 static void
 delete_by_executor(JobStore *store, TupleTableSlot *job)
 {
+	MemoryContext caller = MemoryContextSwitchTo(store->context);
 	EPQState epq;
 
 	prepare_executor(store);
@@ -493,6 +498,7 @@ delete_by_executor(JobStore *store, TupleTableSlot *job)
 	ExecSimpleRelationDelete(store->relation, store->estate, &epq, job);
 	EvalPlanQualEnd(&epq);
 	ResetPerTupleExprContext(store->estate);
+	MemoryContextSwitchTo(caller);
 	if (job_store_lock(store, job, LockWaitSkip) == JOB_LOCKED)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("a trigger on haul.jobs suppressed the end of job " INT64_FORMAT,
