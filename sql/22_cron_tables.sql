@@ -18,7 +18,10 @@ CREATE TABLE haul.cron (
 	misfire_limit integer NOT NULL DEFAULT 100,
 	dst_skipped   text NOT NULL DEFAULT 'next',
 	dst_repeated  text NOT NULL DEFAULT 'once',
-	owner         name NOT NULL DEFAULT current_user,
+	owner           name NOT NULL DEFAULT current_user,
+	owner_id        oid,
+	scheduled_by    name,
+	scheduled_by_id oid,
 	next_run_at   timestamptz,
 	last_run_at   timestamptz,
 	planned_at    timestamptz NOT NULL DEFAULT now(),
@@ -44,6 +47,9 @@ COMMENT ON COLUMN haul.cron.misfire_limit IS 'How many missed ticks fire at most
 COMMENT ON COLUMN haul.cron.dst_skipped IS 'A tick in an hour that the clocks skip: next (fires when the clocks have moved) or skip';
 COMMENT ON COLUMN haul.cron.dst_repeated IS 'A tick in an hour that the clocks repeat: once (the first time) or twice';
 COMMENT ON COLUMN haul.cron.owner IS 'Role that made the schedule, set by the server; commands run as this role';
+COMMENT ON COLUMN haul.cron.owner_id IS 'The owner as pg_authid.oid, set by the server: not one who gets the name later; 0: it is gone';
+COMMENT ON COLUMN haul.cron.scheduled_by IS 'Role that made or changed it, set by the server: it fires while that could become the owner';
+COMMENT ON COLUMN haul.cron.scheduled_by_id IS 'That role as pg_authid.oid';
 COMMENT ON COLUMN haul.cron.next_run_at IS 'Next tick; NULL: none is to come, or it is not enabled';
 COMMENT ON COLUMN haul.cron.last_run_at IS 'Last tick that fired';
 COMMENT ON COLUMN haul.cron.planned_at IS 'When schedule, timezone, dst_skipped, dst_repeated or enabled were last set: no tick before fires';

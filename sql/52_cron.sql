@@ -7,15 +7,29 @@ CREATE FUNCTION haul._is_restoring(into_table regclass) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_is_restoring';
 
--- Whether the current role could become another. One that is gone only a superuser could be.
-CREATE FUNCTION haul._acts_for(role name) RETURNS boolean
+-- pg_authid.oid of a role; 0: there is none.
+CREATE FUNCTION haul._role_id(role name) RETURNS oid
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce((SELECT r.oid FROM pg_roles AS r WHERE r.rolname = role), 0::oid);
+END;
+
+-- Whether a role could become another. One that is gone only a superuser could be.
+CREATE FUNCTION haul._could_become(member oid, role oid) RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	-- its privileges are not enough: a session of it has its attributes, too
-	SELECT coalesce((SELECT pg_has_role(current_user, r.oid,
+	SELECT coalesce((SELECT pg_has_role(m.oid, r.oid,
 						CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
-						FROM pg_roles AS r WHERE r.rolname = role),
-					(SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user));
+						FROM pg_roles AS m, pg_roles AS r WHERE m.oid = member AND r.oid = role),
+					(SELECT m.rolsuper FROM pg_roles AS m WHERE m.oid = member), false);
+END;
+
+-- Whether the current role could.
+CREATE FUNCTION haul._acts_for(role oid) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT haul._could_become(haul._role_id(current_user), role);
 END;
 
 -- Enqueues what a schedule says, for its owner; NULL when the unique_key is taken.
@@ -91,9 +105,11 @@ DECLARE
 	bad record;
 	message text;
 	hint text;
+	wanted oid := haul._role_id(new.owner);
 BEGIN
 	SELECT key AS col INTO bad FROM jsonb_each(to_jsonb(new))
-		WHERE value = 'null' AND key NOT IN ('id', 'kind', 'command', 'database', 'next_run_at', 'last_run_at') LIMIT 1;
+		WHERE value = 'null' AND key NOT IN ('id', 'kind', 'command', 'database', 'next_run_at', 'last_run_at', 'owner_id',
+			'scheduled_by', 'scheduled_by_id') LIMIT 1;
 	IF FOUND THEN
 		RAISE not_null_violation USING MESSAGE = format('haul.cron.%s must not be null', bad.col),
 			HINT = CASE bad.col WHEN 'name' THEN 'Give the schedule a name.' WHEN 'schedule' THEN 'Say when it runs.'
@@ -111,26 +127,55 @@ BEGIN
 		END IF;
 		-- A command runs as the owner: nobody may have one run as somebody else.
 		IF (old.command IS NOT NULL OR new.command IS NOT NULL OR new.owner <> old.owner)
-				AND NOT (haul._acts_for(old.owner) AND haul._acts_for(new.owner)) THEN
+				AND NOT (haul._acts_for(old.owner_id)
+						AND haul._acts_for(CASE WHEN new.owner = old.owner THEN old.owner_id ELSE wanted END)) THEN
 			RAISE insufficient_privilege USING
 				MESSAGE = format('schedule "%s" belongs to role "%s"', old.name, old.owner),
 				HINT = 'A schedule with a command is changed by its owner, or by a superuser. Make one of your own.';
 		END IF;
 		-- Nor are jobs enqueued in the name of somebody who did not want them.
 		IF new.command IS NULL AND (new.kind, new.args, new.queue, new.priority, new.options) IS DISTINCT FROM
-				(old.kind, old.args, old.queue, old.priority, old.options) AND NOT haul._acts_for(old.owner) THEN
+				(old.kind, old.args, old.queue, old.priority, old.options) AND NOT haul._acts_for(old.owner_id) THEN
 			new.owner := current_user;
+			wanted := haul._role_id(current_user);
+			new.owner_id := wanted;
+		ELSIF new.owner <> old.owner THEN
+			IF wanted = 0 THEN
+				RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', new.owner);
+			END IF;
+			new.owner_id := wanted;
+		ELSE
+			new.owner_id := old.owner_id;
 		END IF;
-		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = new.owner) AND new.owner <> old.owner THEN
-			RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', new.owner);
+		IF new.owner_id <> old.owner_id
+				OR (new.kind, new.args, new.queue, new.priority, new.options, new.command, new.database) IS DISTINCT FROM
+				   (old.kind, old.args, old.queue, old.priority, old.options, old.command, old.database) THEN
+			new.scheduled_by := NULL;
+		ELSE
+			new.scheduled_by := old.scheduled_by;
+			new.scheduled_by_id := old.scheduled_by_id;
 		END IF;
 	ELSIF NOT restoring THEN
 		-- one who could become that role may make schedules for it, as when he restores a dump
-		IF NOT haul._acts_for(new.owner) THEN
+		IF NOT haul._acts_for(wanted) THEN
 			new.owner := current_user;
+			wanted := haul._role_id(current_user);
 		END IF;
+		new.owner_id := wanted;
+		new.scheduled_by := NULL;
 		new.created_at := now;
 		new.last_run_at := NULL;
+	ELSE
+		-- Roles have other numbers here, if they exist. One that was gone stays so.
+		new.owner_id := CASE WHEN new.owner_id = 0 THEN 0::oid ELSE wanted END;
+		new.scheduled_by := coalesce(new.scheduled_by, new.owner);
+		new.scheduled_by_id := CASE WHEN new.scheduled_by_id = 0 THEN 0::oid ELSE haul._role_id(new.scheduled_by) END;
+	END IF;
+	-- What a superuser makes for another role is that role's; what others make for it holds while they may.
+	IF new.scheduled_by IS NULL THEN
+		SELECT r.rolname, r.oid INTO new.scheduled_by, new.scheduled_by_id FROM pg_roles AS r
+			WHERE r.rolname = CASE WHEN (SELECT c.rolsuper FROM pg_roles AS c WHERE c.rolname = current_user) THEN new.owner
+								   ELSE current_user END;
 	END IF;
 
 	SELECT v.* INTO bad FROM (VALUES
@@ -210,7 +255,8 @@ CREATE FUNCTION haul._guard_cron() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF old.command IS NOT NULL AND EXISTS (SELECT FROM pg_roles WHERE rolname = old.owner) AND NOT haul._acts_for(old.owner) THEN
+	IF old.command IS NOT NULL AND EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = old.owner_id)
+			AND NOT haul._acts_for(old.owner_id) THEN
 		RAISE insufficient_privilege USING
 			MESSAGE = format('schedule "%s" belongs to role "%s"', old.name, old.owner),
 			HINT = 'A schedule with a command is removed by its owner, or by a superuser.';
@@ -235,11 +281,12 @@ $$;
 CREATE TRIGGER haul_cancel_cron_jobs AFTER DELETE ON haul.cron
 	FOR EACH ROW WHEN (old.kind IS NOT NULL) EXECUTE FUNCTION haul._cancel_cron_jobs();
 
--- Who may read haul.jobs sees all schedules, who may change it changes them; others see and change those of their own.
+-- Who may read haul.jobs sees all schedules, who may change it changes them; others see and change those of
+-- roles that they could become.
 ALTER TABLE haul.cron ENABLE ROW LEVEL SECURITY;
-CREATE POLICY readers ON haul.cron FOR SELECT USING (has_table_privilege('haul.jobs', 'SELECT'));
+CREATE POLICY every_reader ON haul.cron FOR SELECT USING (has_table_privilege('haul.jobs', 'SELECT'));
 CREATE POLICY administrators ON haul.cron USING (has_table_privilege('haul.jobs', 'UPDATE'));
-CREATE POLICY owners ON haul.cron USING (owner = current_user);
+CREATE POLICY owners ON haul.cron USING (haul._acts_for(owner_id));
 
 -- Tells the background worker, when this commits, that the next tick may be another.
 CREATE FUNCTION haul._cron_changed() RETURNS trigger
@@ -296,9 +343,12 @@ BEGIN
 		open := (SELECT count(*) FROM (SELECT FROM haul.cron_runs AS r
 					WHERE r.cron_id = s.id AND r.finished_at IS NULL AND r.command IS NOT NULL LIMIT 2) AS o);
 	END IF;
-	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = s.owner) THEN
+	IF s.owner_id = 0 THEN
 		outcome := 'failed';
 		reason := format('role "%s", which owns the schedule, does not exist any more', s.owner);
+	ELSIF NOT haul._could_become(s.scheduled_by_id, s.owner_id) THEN
+		outcome := 'failed';
+		reason := format('role "%s", which scheduled it, could not become role "%s" any more', s.scheduled_by, s.owner);
 	ELSIF s.overlap = 'skip' AND before IS NOT NULL THEN
 		outcome := 'skipped';
 		reason := format('job %s, of a tick before, is still there', before);
@@ -343,6 +393,30 @@ CREATE FUNCTION haul._is_for_boot(schedule text, planned_at timestamptz, last_ru
 RETURN schedule ~* '^[[:space:]]*@(reboot|restart)[[:space:]]*$' AND planned_at < pg_postmaster_start_time()
 	AND last_run_at IS DISTINCT FROM pg_postmaster_start_time();
 
+-- The schedule, whose row is locked, with the present names of its roles, 0 for the number of one that is gone: as a dump
+-- is to have it.
+CREATE FUNCTION haul._name_roles(s haul.cron) RETURNS haul.cron
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	named haul.cron := s;
+BEGIN
+	SELECT coalesce(o.rolname, s.owner), coalesce(o.oid, 0::oid), coalesce(b.rolname, s.scheduled_by), coalesce(b.oid, 0::oid)
+		INTO named.owner, named.owner_id, named.scheduled_by, named.scheduled_by_id
+		FROM (VALUES (0)) AS v LEFT JOIN pg_roles AS o ON o.oid = s.owner_id
+			LEFT JOIN pg_roles AS b ON b.oid = s.scheduled_by_id;
+	IF named IS DISTINCT FROM s THEN
+		UPDATE haul.cron AS c
+			SET owner_id = named.owner_id, scheduled_by = named.scheduled_by, scheduled_by_id = named.scheduled_by_id
+			WHERE c.id = s.id;
+		IF named.owner <> s.owner THEN
+			UPDATE haul.cron AS c SET owner = named.owner WHERE c.id = s.id;
+		END IF;
+	END IF;
+	RETURN named;
+END
+$$;
+
 -- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other schedules
 -- have their turn.
 CREATE FUNCTION haul._fire_schedule(cron_id bigint, at timestamptz) RETURNS integer
@@ -359,6 +433,7 @@ BEGIN
 	IF NOT FOUND OR NOT s.enabled THEN
 		RETURN 0;
 	END IF;
+	s := haul._name_roles(s);
 	IF s.next_run_at IS NULL THEN
 		IF haul._is_for_boot(s.schedule, s.planned_at, s.last_run_at) THEN
 			fired := haul._fire_tick(s, boot)::integer;

@@ -118,7 +118,7 @@ BEGIN
 	ELSIF NOT r.rolcanlogin THEN
 		RAISE invalid_authorization_specification USING MESSAGE = format('role "%s" can not log in', $1),
 			DETAIL = 'Jobs may only be run by roles that have the LOGIN attribute.';
-	ELSIF NOT haul._acts_for($1) THEN
+	ELSIF NOT haul._acts_for(r.oid) THEN
 		RAISE insufficient_privilege USING MESSAGE = format('role "%s" cannot schedule commands for role "%s"', current_user, $1),
 			HINT = 'Superusers can, and roles that could become that role by SET ROLE.';
 	END IF;
@@ -151,7 +151,7 @@ BEGIN
 		IF FOUND AND before.command IS NULL THEN
 			RAISE duplicate_object USING MESSAGE = format('schedule "%s" enqueues jobs of kind "%s"', $1, before.kind),
 				HINT = 'Choose another name, or remove that schedule first.';
-		ELSIF FOUND AND before.owner <> coalesce($5, current_user) THEN
+		ELSIF FOUND AND before.owner_id <> haul._role_id(coalesce($5, current_user)) THEN
 			RAISE duplicate_object USING MESSAGE = format('schedule "%s" belongs to role "%s"', $1, before.owner),
 				HINT = 'Choose another name: a name is given once in a database, not once for each role.';
 		ELSIF FOUND THEN
@@ -313,7 +313,7 @@ CREATE VIEW haul.cron_jobs WITH (security_barrier) AS
 		   coalesce(c.database, current_database())::text AS database, c.owner::text AS username, c.enabled AS active,
 		   nullif(c.name, 'unnamed_' || c.id) AS jobname
 		FROM haul.cron AS c WHERE c.command IS NOT NULL
-			AND (c.owner = current_user OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
+			AND (c.owner_id = haul._role_id(current_user) OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.cron_jobs IS
 'Schedules with a command, with the columns of pg_cron''s cron.job; those of the current role, or of all if it is a superuser';
 COMMENT ON COLUMN haul.cron_jobs.jobid IS 'haul.cron.id';
@@ -330,7 +330,9 @@ CREATE VIEW haul.job_run_details WITH (security_barrier) AS
 	SELECT r.cron_id AS jobid, r.id AS runid, r.pid AS job_pid, r.database::text AS database, r.username::text AS username,
 		   r.command, r.state AS status, r.message AS return_message, r.started_at AS start_time, r.finished_at AS end_time
 		FROM haul.cron_runs AS r WHERE r.command IS NOT NULL
-			AND (r.username = current_user OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
+			AND ((r.username = current_user AND NOT EXISTS (SELECT FROM haul.cron AS c
+						WHERE c.id = r.cron_id AND c.owner_id <> haul._role_id(current_user)))
+				OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.job_run_details IS
 'Runs of commands, with the columns of pg_cron''s cron.job_run_details; those of the current role, or of all if it is a superuser.
 Rows may be deleted; maintenance deletes those older than the setting haul.keep_cron_runs';

@@ -90,7 +90,9 @@ BEGIN
 		GRANT EXECUTE ON FUNCTION
 			haul.cron_sync(jsonb),
 			haul._is_restoring(regclass),
-			haul._acts_for(name),
+			haul._role_id(name),
+			haul._could_become(oid, oid),
+			haul._acts_for(oid),
 			haul._try_cron_job(haul.cron),
 			haul._check_command(name, name),
 			haul._check_given(text, text),

@@ -100,6 +100,19 @@ TEST_F(commands_roles, who_may_not_log_in_or_connect_runs_nothing) {
     EXPECT_EQ(runs.outcome("SELECT 1", "postgres", "closed"), "succeeded: 1 row");
 }
 
+// Between the tick and the start of the command, too.
+TEST_F(commands_roles, who_got_the_name_of_one_that_is_gone_runs_nothing) {
+    sql.exec("CREATE ROLE carol LOGIN");
+    const std::int64_t schedule =
+        sql.number("SELECT haul.schedule_in_database('hers', '@yearly', 'SELECT 1', NULL, 'carol')");
+    EXPECT_EQ(runs.await_end(runs.fire("SELECT 1", "carol", {}, schedule)).state, "succeeded");
+    sql.exec("DROP ROLE carol");
+    sql.exec("CREATE ROLE carol LOGIN SUPERUSER");
+    const command_run after = runs.await_end(runs.fire("SELECT 1", "carol", {}, schedule));
+    EXPECT_EQ(after.state, "failed");
+    EXPECT_EQ(after.message, "FATAL:  role \"\" does not exist");
+}
+
 // An administrator of schedules is no superuser.
 TEST_F(commands_roles, schedules_of_others_are_out_of_reach) {
     sql.exec("SELECT haul.grant_admin('alice'), haul.grant_admin('bob')");
