@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <poll.h>
+#include <regex>
 #include <utility>
 
 namespace haul::core {
@@ -103,7 +104,7 @@ parameters& parameters::add_array(oid type, array_builder& value) {
 
 session::session(const std::string& dsn, const std::string& application_name, const event& interrupt,
                  bool prepare)
-    : interrupt_{interrupt}, prepare_{prepare} {
+    : interrupt_{&interrupt}, prepare_{prepare} {
     connect(connection_string(dsn, application_name));
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
@@ -143,6 +144,7 @@ void session::connect(const std::string& dsn) {
     connection_.reset(PQconnectStart(dsn.c_str()));
     if (!connection_)
         throw std::bad_alloc{};
+    PQsetErrorVerbosity(connection_.get(), PQERRORS_VERBOSE); // with the SQLSTATE
     std::optional<steady_time> deadline;
     if (const auto timeout = connect_timeout(connection_.get()))
         deadline = std::chrono::steady_clock::now() + *timeout;
@@ -150,18 +152,30 @@ void session::connect(const std::string& dsn) {
     auto state = PQstatus(connection_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
     while (state != PGRES_POLLING_OK) {
         if (state == PGRES_POLLING_FAILED)
-            throw connection_error{trimmed(PQerrorMessage(connection_.get())), "08001"};
+            fail_to_connect();
         wait(state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
         if (deadline && std::chrono::steady_clock::now() >= *deadline)
             throw connection_error{"timeout expired while connecting to the database", "08001"};
         state = PQconnectPoll(connection_.get());
     }
+    PQsetErrorVerbosity(connection_.get(), PQERRORS_DEFAULT);
     if (PQsetnonblocking(connection_.get(), 1) != 0)
         throw connection_error{trimmed(PQerrorMessage(connection_.get())), "08006"};
 }
 
+// libpq tells why the server refused a connection by the text alone, and that for each host that it tried.
+void session::fail_to_connect() {
+    static const std::regex sqlstate{"(:  )([0-9A-Z]{5}): "}, location{"\n?LOCATION:  [^\n]*"};
+    const std::string verbose = PQerrorMessage(connection_.get());
+    std::string state = "08001";
+    for (std::sregex_iterator found{verbose.begin(), verbose.end(), sqlstate}, end; found != end; ++found)
+        state = (*found)[2];
+    const auto text = std::regex_replace(std::regex_replace(verbose, sqlstate, "$1"), location, "");
+    throw connection_error{trimmed(text.c_str()), state};
+}
+
 void session::wait(short wanted, std::optional<steady_time> until) {
-    if (!wait_for(socket(), wanted, interrupt_, until) && interrupt_.is_set())
+    if (!wait_for(socket(), wanted, *interrupt_, until) && interrupt_->is_set())
         throw interrupted_error{"interrupted while waiting for the database"};
 }
 
@@ -252,6 +266,11 @@ std::optional<result> session::answer() {
     return collected();
 }
 
+std::int32_t session::current_backend() {
+    static constexpr statement call{"haul_backend", "SELECT pg_catalog.pg_backend_pid()"};
+    return read_int32(finish(send_whole(call, {}))(0, 0));
+}
+
 bool session::is_standby() const noexcept {
     return parameter("in_hot_standby") == "on";
 }
@@ -281,6 +300,16 @@ std::vector<std::string> session::notifications() {
     while (const auto raw = std::unique_ptr<PGnotify, closer>{PQnotifies(connection_.get())})
         payloads.emplace_back(raw->extra);
     return payloads;
+}
+
+// An idle pooler hands out the backend that it got back last; in a busy one they change all the time.
+bool share_backends(session& one, session& other) {
+    constexpr int looks = 10;
+    const auto first = one.current_backend(), second = other.current_backend();
+    bool shared = first == second;
+    for (int i = 0; i < looks && !shared; ++i)
+        shared = one.current_backend() != first || other.current_backend() != second;
+    return shared;
 }
 
 } // namespace haul::core

@@ -118,6 +118,12 @@ public:
     /// Whether the session is ours alone, and lasts as long as the connection: no pooler stands in between.
     bool is_direct() const noexcept { return direct_; }
 
+    /// Process id of the backend that runs this very question.
+    std::int32_t current_backend();
+
+    /// From now on, another event ends the waits. It must outlive the session.
+    void interrupt_by(const event& other) noexcept { interrupt_ = &other; }
+
     /// Whether the server is a hot standby, as it says itself.
     bool is_standby() const noexcept;
 
@@ -126,6 +132,7 @@ public:
 
 private:
     void connect(const std::string& dsn);
+    [[noreturn]] void fail_to_connect();
     std::string_view parameter(const char* name) const noexcept;
     void choose_encoding();
     void lift_limits();
@@ -140,7 +147,7 @@ private:
     struct closer {
         void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
     };
-    const event& interrupt_;
+    const event* interrupt_;
     bool prepare_;
     bool direct_ = false;
     std::unique_ptr<PGconn, closer> connection_;
@@ -149,6 +156,10 @@ private:
     result rows_{nullptr};
     result refusal_{nullptr};
 };
+
+/// Whether the sessions get at the server through each other's backends, or one of them through several: then
+/// a pooler in transaction mode stands in between, and neither is a session of its own.
+bool share_backends(session& one, session& other);
 
 } // namespace haul::core
 

@@ -9,29 +9,23 @@
 
 namespace haul::test {
 
-pooler::pooler(const cluster& server) {
+pooler::pooler(const cluster& server, const std::map<std::string, std::string>& settings) {
     // Like the server, it refuses root: both run as the user who owns the cluster.
     std::filesystem::permissions(directory_.path(), std::filesystem::perms::all);
-    const std::string directory = directory_.path().string();
     std::string target = server.dsn();
     target.erase(target.find(" dbname="));
-    config_ = directory_.write("pgbouncer.ini", "[databases]\n"
-                                                "* = " +
-                                                    target +
-                                                    "\n"
-                                                    "[pgbouncer]\n"
-                                                    "pool_mode = transaction\n"
-                                                    "default_pool_size = " +
-                                                    std::to_string(pool_size) +
-                                                    "\n"
-                                                    "unix_socket_dir = " +
-                                                    directory +
-                                                    "\n"
-                                                    "listen_addr =\n"
-                                                    "listen_port = 6432\n"
-                                                    "auth_type = any\n"
-                                                    // a server that was away is tried again at once
-                                                    "server_login_retry = 0.1\n");
+    std::map<std::string, std::string> all = settings;
+    all.insert({{"pool_mode", "transaction"},
+                {"default_pool_size", std::to_string(pool_size)},
+                {"unix_socket_dir", directory_.path().string()},
+                {"listen_addr", ""},
+                {"listen_port", "6432"},
+                {"auth_type", "any"},
+                {"server_login_retry", "0.1"}}); // a server that was away is tried again at once
+    std::string text = "[databases]\n* = " + target + "\n[pgbouncer]\n";
+    for (const auto& [name, value] : all)
+        text += name + " = " + value + "\n";
+    config_ = directory_.write("pgbouncer.ini", text);
     start();
 }
 

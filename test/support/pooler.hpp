@@ -5,6 +5,7 @@
 #include "support/process.hpp"
 #include "support/temporary_directory.hpp"
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -17,7 +18,8 @@ public:
     /// As many connections to the server for each database.
     static constexpr int pool_size = 4;
 
-    explicit pooler(const cluster& server);
+    /// `settings` of pgbouncer.ini go before those of the tests.
+    explicit pooler(const cluster& server, const std::map<std::string, std::string>& settings = {});
 
     /// Connection string for a database, through the pooler.
     std::string dsn(const std::string& database) const;

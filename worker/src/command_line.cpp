@@ -24,6 +24,7 @@ struct run_flags {
     std::optional<std::string> priority;
     std::optional<std::string> threads;
     std::optional<double> poll_interval;
+    std::optional<double> wait_for_database;
     std::optional<std::string> wait;
     bool no_listen = false;
     std::vector<std::string> handlers;
@@ -128,6 +129,8 @@ void apply(const run_flags& flags, settings& into) {
     }
     if (flags.poll_interval)
         worker.polling_interval = seconds_to_ms(*flags.poll_interval);
+    if (flags.wait_for_database)
+        worker.wait_for_database = seconds_to_ms(*flags.wait_for_database);
     if (flags.exit_after)
         worker.exit_after = seconds_to_ms(*flags.exit_after);
     apply_wait(flags, worker);
@@ -174,6 +177,12 @@ void add_run_options(CLI::App& run, run_flags& flags) {
     run.add_option("--poll-interval", flags.poll_interval, "How often to look for jobs when idle; default 60")
         ->type_name("SECONDS")
         ->check(CLI::Range(shortest_seconds, longest_seconds).description(""));
+    run.add_option(
+           "--wait-for-database", flags.wait_for_database,
+           "How long to try again when the database is away at the start; default 0, or 300 under systemd "
+           "and in a container")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0.0, longest_seconds).description(""));
     run.add_flag("--exit-when-empty", flags.exit_when_empty, "End when nothing is due and nothing runs");
     run.add_option("--exit-after", flags.exit_after, "End after this time")
         ->type_name("SECONDS")
@@ -189,6 +198,7 @@ void add_run_options(CLI::App& run, run_flags& flags) {
 command run_command(const run_flags& flags) {
     command result;
     result.what = command::verb::run;
+    result.settings.worker.wait_for_database = default_wait_for_database();
     if (!flags.config.empty())
         read_config(flags.config, result.settings);
     apply(flags, result.settings);

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <map>
+#include <unistd.h>
 #include <utility>
 #include <yaml-cpp/yaml.h>
 
@@ -110,6 +112,8 @@ const std::map<std::string, reader>& readers() {
          [](const yaml_entry& e, settings& s) { s.worker.heartbeat_interval = e.seconds(); }},
         {"refusal_timeout",
          [](const yaml_entry& e, settings& s) { s.worker.refusal_timeout = e.seconds(0); }},
+        {"wait_for_database",
+         [](const yaml_entry& e, settings& s) { s.worker.wait_for_database = e.seconds(0); }},
         {"set_db_connection_name",
          [](const yaml_entry& e, settings& s) { s.worker.set_db_connection_name = e.boolean(); }},
         {"wait_for_termination",
@@ -182,6 +186,14 @@ std::string checked_log_level(const std::string& name) {
             return name;
     }
     throw error{"unknown log level \"" + name + "\": levels are trace, debug, info, warning, error, off"};
+}
+
+std::chrono::milliseconds default_wait_for_database() {
+    const bool service = std::getenv("INVOCATION_ID") || std::getenv("KUBERNETES_SERVICE_HOST") ||
+                         ::getpid() == 1 || ::access("/.dockerenv", F_OK) == 0 ||
+                         ::access("/run/.containerenv", F_OK) == 0;
+    const bool watched = ::isatty(STDERR_FILENO) != 0; // by somebody, who would rather know
+    return service && !watched ? std::chrono::minutes{5} : std::chrono::minutes{0};
 }
 
 wait_mode wait_mode_named(const std::string& name) {

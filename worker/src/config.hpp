@@ -32,6 +32,9 @@ void check(const settings& settings);
 /// The name, if it is a level of log_options; else throws haul::error.
 std::string checked_log_level(const std::string& name);
 
+/// Where services start side by side, under systemd or in a container, the database may be the slower one.
+std::chrono::milliseconds default_wait_for_database();
+
 /// The mode of that name; throws haul::error when there is none.
 wait_mode wait_mode_named(const std::string& name);
 

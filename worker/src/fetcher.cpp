@@ -53,8 +53,8 @@ void fetcher::kill(cancellation::level how) noexcept {
     stop();
 }
 
-void fetcher::enter() {
-    session_.emplace(connect_());
+void fetcher::enter(session first) {
+    session_.emplace(std::move(first));
     member_.enter(*session_);
     listen();
     const auto now = std::chrono::steady_clock::now();
@@ -62,6 +62,15 @@ void fetcher::enter() {
     progress_at_ = now;
     if (options_.exit_after)
         exit_at_ = now + *options_.exit_after;
+}
+
+void fetcher::leave() noexcept {
+    try {
+        member_.leave(*session_);
+    } catch (const std::exception& failure) {
+        around_.log.warn("event=not_unregistered worker_id={} message={}", member_.id(),
+                         log_value(failure.what()));
+    }
 }
 
 void fetcher::run() noexcept {

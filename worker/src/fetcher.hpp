@@ -42,8 +42,10 @@ public:
     fetcher(const worker_options& options, const std::string& name, const subscription& jobs,
             bool may_abandon, connect_function connect, const surroundings& around);
 
-    /// Connects for the first time, and registers. Throws haul::error.
-    void enter();
+    /// Registers. Throws haul::error.
+    void enter(session first);
+    /// Takes that back, as well as it can.
+    void leave() noexcept;
     /// Works until the worker has ended.
     void run() noexcept;
 

@@ -3,6 +3,7 @@
 #include "buffer.hpp"
 #include "descriptor_limit.hpp"
 #include "event.hpp"
+#include "fault.hpp"
 #include "fetcher.hpp"
 #include "handlers/handlers.hpp"
 #include "haul/error.hpp"
@@ -13,8 +14,10 @@
 #include "signals.hpp"
 #include "subscription.hpp"
 #include "text.hpp"
+#include "trouble.hpp"
 #include "unavailable.hpp"
 
+#include <exception>
 #include <mutex>
 #include <sys/wait.h>
 #include <thread>
@@ -61,29 +64,39 @@ public:
                    subscription_,
                    may_abandon,
                    [this] { return connect("fetch"); },
-                   {jobs_, buffer_, pool_, reporter_, wake_, interrupt_, log_.logger()}} {
-        const blocked_signals none{blocked_signals::all()};
-        try {
-            fetcher_.enter();
-        } catch (const not_installed& failure) {
-            throw not_installed{std::string{"the extension pg_haul is not installed in this database: "} +
-                                    failure.what(),
-                                failure.sqlstate(), failure.detail(), "Run CREATE EXTENSION pg_haul there."};
-        }
-        reporter_.start();
-        pool_.adapt();
-        if (pool_.size() == 0 && options.min_threads > 0)
-            throw unavailable{"no thread for jobs can be started"};
-        thread_ = std::thread{[this] { run(); }};
-    }
+                   {jobs_, buffer_, pool_, reporter_, wake_, interrupt_, log_.logger()}} {}
 
     ~machinery() {
         kill(cancellation::level::worker);
         join();
     }
 
-    void stop() noexcept { fetcher_.stop(); }
-    void kill(cancellation::level how) noexcept { fetcher_.kill(how); }
+    /// Returns at once: what takes time is done on a thread.
+    void start() {
+        const blocked_signals none{blocked_signals::all()};
+        try {
+            thread_ = std::thread{[this] { run(); }};
+        } catch (...) {
+            ended_.set();
+            throw;
+        }
+    }
+    /// Set when it has begun to work, or could not.
+    const event& started() const noexcept { return started_; }
+    /// Throws why it could not. Once started() is set.
+    void check() const {
+        if (failure_)
+            std::rethrow_exception(failure_);
+    }
+
+    void stop() noexcept {
+        fetcher_.stop();
+        do_not_connect_.set();
+    }
+    void kill(cancellation::level how) noexcept {
+        fetcher_.kill(how);
+        do_not_connect_.set();
+    }
     /// Gives up every wait for the database.
     void interrupt() noexcept { interrupt_.set(); }
     const event& ended() const noexcept { return ended_; }
@@ -124,6 +137,60 @@ private:
                        options_.wait == wait_mode::listen};
     }
 
+    // The only wait that a stop ends: afterwards there is a row to delete.
+    session connect_first() {
+        const auto until = std::chrono::steady_clock::now() + options_.wait_for_database;
+        reconnect_pause pause;
+        trouble away;
+        for (;;) {
+            try {
+                session first{options_.dsn, application_name("fetch"), do_not_connect_,
+                              options_.wait == wait_mode::listen};
+                first.interrupt_by(interrupt_);
+                return first;
+            } catch (const connection_error& failure) {
+                const auto now = std::chrono::steady_clock::now();
+                if (fault_of(failure) != fault::connection || now >= until)
+                    throw;
+                if (away.happened(now))
+                    log_.logger().warn("event=waiting_for_database for_ms={} message={}",
+                                       away.age(now).count(), log_value(failure.what()));
+                if (do_not_connect_.wait_until(std::min(until, now + pause.next(now))))
+                    throw interrupted_error{"told to stop"};
+            }
+        }
+    }
+
+    void enter() {
+        session first = connect_first();
+        if (options_.wait == wait_mode::listen && !first.is_direct()) {
+            session other = connect("report");
+            if (share_backends(first, other))
+                throw error{
+                    "a pooler in transaction mode stands between the worker and the server, where it cannot"
+                    " listen",
+                    {},
+                    {},
+                    "Start it with --wait call."};
+        }
+        reporter_.start();
+        try {
+            fetcher_.enter(std::move(first));
+        } catch (const not_installed& failure) {
+            throw not_installed{std::string{"the extension pg_haul is not installed in this database: "} +
+                                    failure.what(),
+                                failure.sqlstate(), failure.detail(), "Run CREATE EXTENSION pg_haul there."};
+        }
+        try {
+            pool_.adapt();
+            if (pool_.size() == 0 && options_.min_threads > 0)
+                throw unavailable{"no thread for jobs can be started"};
+        } catch (const std::exception&) {
+            fetcher_.leave();
+            throw;
+        }
+    }
+
     std::unique_ptr<executor> make_executor(const registry& handlers) {
         auto made = std::make_unique<executor>(
             handlers, reporter_, thread_connection{options_.dsn, application_name("job")}, log_.logger());
@@ -133,7 +200,17 @@ private:
     }
 
     void run() noexcept {
-        fetcher_.run();
+        bool entered = false;
+        try {
+            enter();
+            entered = true;
+        } catch (const interrupted_error&) { // as told
+        } catch (...) {
+            failure_ = std::current_exception();
+        }
+        started_.set();
+        if (entered)
+            fetcher_.run();
         interrupt_.set(); // what is not told by now stays untold
         if (!fetcher_.abandoned()) {
             pool_.join();
@@ -150,12 +227,15 @@ private:
     log_file log_;
     event wake_;
     event interrupt_;
+    event do_not_connect_; // for the first time, that is
+    event started_;
     event ended_;
     in_flight jobs_;
     buffer buffer_{wake_};
     reporter reporter_;
     pool pool_;
     fetcher fetcher_;
+    std::exception_ptr failure_;
     std::mutex joining_;
     std::thread thread_;
 };
@@ -166,14 +246,36 @@ class worker::impl {
 public:
     explicit impl(worker_options given) : options{std::move(given)} {}
 
-    void start(bool may_abandon) {
+    machinery& start(bool may_abandon) {
+        const std::lock_guard lock{starting};
         if (running)
             throw error{"a worker runs only once"};
         running = std::make_unique<machinery>(options, handlers, may_abandon);
+        if (stop_first)
+            running->stop();
+        running->start();
+        return *running;
+    }
+
+    /// It could not start; another try may.
+    void forget() {
+        const std::lock_guard lock{starting};
+        running.reset();
+    }
+
+    void stop(bool kill) noexcept {
+        const std::lock_guard lock{starting};
+        stop_first = true;
+        if (running && kill)
+            running->kill(cancellation::level::worker);
+        else if (running)
+            running->stop();
     }
 
     worker_options options;
     registry handlers;
+    std::mutex starting; // guards what follows until it has started
+    bool stop_first = false;
     std::unique_ptr<machinery> running;
 };
 
@@ -191,17 +293,22 @@ worker& worker::add(const handler_spec& spec) {
 }
 
 void worker::start() {
-    impl_->start(false);
+    auto& running = impl_->start(false);
+    running.started().wait_until({});
+    try {
+        running.check();
+    } catch (const std::exception&) {
+        impl_->forget();
+        throw;
+    }
 }
 
 void worker::stop() noexcept {
-    if (impl_->running)
-        impl_->running->stop();
+    impl_->stop(false);
 }
 
 void worker::kill() noexcept {
-    if (impl_->running)
-        impl_->running->kill(cancellation::level::worker);
+    impl_->stop(true);
 }
 
 void worker::join() {
@@ -212,8 +319,7 @@ void worker::join() {
 int worker::run() {
     signal_source signals{SIGTERM, SIGINT, SIGHUP, SIGCHLD};
     const blocked_signals unreadable_log{signal_set({SIGPIPE})};
-    impl_->start(true);
-    auto& running = *impl_->running;
+    auto& running = impl_->start(true);
 
     int ends = 0; // signals that asked for the end
     int status = 0;
@@ -236,8 +342,11 @@ int worker::run() {
             running.kill(cancellation::level::force);
             status = 128 + *number;
             interrupt_at = std::chrono::steady_clock::now() + last_words;
+            if (!running.started().is_set())
+                running.interrupt();
         }
     }
+    running.check();
     if (status == 0 && !running.told_everything())
         status = 1;
     if (running.abandoned())

@@ -21,7 +21,8 @@ using handler = std::function<outcome(const job_context&)>;
 /// Takes jobs from a database and runs them with the handlers registered for their kinds; no other kind ever
 /// runs. Register handlers, then either run() or start() … join(). A worker runs once.
 ///
-/// Thread-safe: stop(), kill() and join(), once start() has returned. Everything else belongs to one thread.
+/// Thread-safe: stop() and kill(), and join() once start() has returned. Everything else belongs to one
+/// thread.
 class worker {
 public:
     /// Throws haul::error for options that contradict each other.
@@ -63,7 +64,8 @@ public:
     /// except that the worker's threads block all. Throws as run() does.
     void start();
     /// Drains: takes no new jobs, gives back what has not begun, and waits for what runs as
-    /// worker_options::wait_for_termination says. Returns at once.
+    /// worker_options::wait_for_termination says. Returns at once. One that has not been started, or is still
+    /// connecting, ends without having begun.
     void stop() noexcept;
     /// Drains, and cancels what runs: those jobs are given back as interrupted. Returns at once.
     void kill() noexcept;
