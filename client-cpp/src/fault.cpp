@@ -31,7 +31,8 @@ fault fault_of(const error& failure) {
     }
     if (state == read_only || has_class_of(setup_classes, state))
         return fault::setup;
-    if (has_class_of(data_classes, state))
+    // A transaction that is broken already was broken by whoever uses it.
+    if (has_class_of(data_classes, state) || state == "25P02")
         return fault::data;
     return fault::server;
 }

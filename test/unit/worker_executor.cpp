@@ -60,7 +60,8 @@ protected:
     registry handlers;
     recorder reports;
     std::unique_ptr<batch> jobs;
-    executor runs{handlers, reports, thread_connection{"", "test"}, log};
+    canceller statements;
+    executor runs{handlers, reports, thread_connection{"", "test"}, statements, log};
 };
 
 TEST_F(worker_executor, outcomes_returned) {
@@ -172,7 +173,7 @@ TEST_F(worker_executor, confirms_the_start_of_jobs_that_want_it) {
 }
 
 TEST_F(worker_executor, a_transaction_without_a_database_is_not_the_jobs_failure) {
-    executor away{handlers, reports, thread_connection{"host=/nonexistent", "test"}, log};
+    executor away{handlers, reports, thread_connection{"host=/nonexistent", "test"}, statements, log};
     handlers.add("t", [](const haul::job_context& job) -> haul::outcome {
         job.transaction();
         return haul::completed{};
@@ -226,7 +227,8 @@ protected:
         return std::make_unique<pool>(
             ahead, pool::limits{least, most, idle},
             [this] {
-                return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log);
+                return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"},
+                                                  statements, log);
             },
             wake, log);
     }
@@ -316,7 +318,8 @@ TEST_F(worker_pool, goes_on_with_fewer_threads_when_the_system_gives_no_more) {
                      if (allowed == 0)
                          throw std::system_error{EMFILE, std::generic_category(), "eventfd"};
                      --allowed;
-                     return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"}, log);
+                     return std::make_unique<executor>(handlers, reports, thread_connection{"", "test"},
+                                                       statements, log);
                  },
                  wake,
                  log};

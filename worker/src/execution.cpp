@@ -9,9 +9,9 @@ namespace haul::core {
 
 namespace column = protocol::column;
 
-execution::execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports,
-                     spdlog::logger& log)
-    : job_{what}, cancellation_{cancelled}, db_{db}, reports_{reports}, log_{log} {
+execution::execution(job& what, cancellation& cancelled, thread_connection& db, canceller& statements,
+                     report_sink& reports, spdlog::logger& log)
+    : job_{what}, cancellation_{cancelled}, db_{db}, statements_{statements}, reports_{reports}, log_{log} {
     // A timeout of years would overflow the clock, and means none.
     constexpr std::chrono::hours longest{24 * 365};
     if (!job_.is_null(column::timeout))
@@ -69,6 +69,19 @@ std::optional<std::int64_t> execution::workflow_id() const noexcept {
 
 std::string_view execution::cron_name() const noexcept {
     return job_.value(column::cron_name);
+}
+
+pqxx::transaction_base& execution::transaction() const {
+    auto& begun = db_.transaction();
+    if (!watch_)
+        watch_.emplace(statements_, *this, db_.raw());
+    return begun;
+}
+
+bool execution::stop_cancelling() noexcept {
+    const bool cancelled = watch_ && watch_->has_cancelled();
+    watch_.reset();
+    return cancelled;
 }
 
 std::string_view execution::results_text() const {

@@ -3,6 +3,7 @@
 
 #include "batch.hpp"
 #include "cancellation.hpp"
+#include "canceller.hpp"
 #include "haul/job_context.hpp"
 #include "report_sink.hpp"
 #include "thread_connection.hpp"
@@ -15,8 +16,8 @@ namespace haul::core {
 /// One execution of a job, as its handler sees it.
 class execution final : public job_context {
 public:
-    execution(job& what, cancellation& cancelled, thread_connection& db, report_sink& reports,
-              spdlog::logger& log);
+    execution(job& what, cancellation& cancelled, thread_connection& db, canceller& statements,
+              report_sink& reports, spdlog::logger& log);
 
     std::int64_t id() const noexcept override { return job_.id(); }
     std::string_view kind() const noexcept override;
@@ -43,8 +44,12 @@ public:
     bool killed_by_force() const noexcept override { return cancellation_.forced(); }
     void progress(const nlohmann::json& value) const override;
     void log(log_level level, std::string_view message) const override;
-    pqxx::transaction_base& transaction() const override { return db_.transaction(); }
+    pqxx::transaction_base& transaction() const override;
     std::string to_json() const override;
+
+    /// The handler has ended: from here on nothing is cancelled. Returns whether something was, or may still
+    /// be.
+    bool stop_cancelling() noexcept;
 
     /// Whether the handler was told to stop.
     bool told() const noexcept { return told_.load(std::memory_order_relaxed); }
@@ -58,6 +63,7 @@ private:
     job& job_;
     cancellation& cancellation_;
     thread_connection& db_;
+    canceller& statements_;
     report_sink& reports_;
     spdlog::logger& log_;
     std::optional<steady_time> deadline_;
@@ -65,6 +71,7 @@ private:
     mutable std::optional<std::string> results_text_;
     mutable std::optional<nlohmann::json> results_;
     mutable std::atomic<bool> told_{false};
+    mutable std::optional<canceller::watch> watch_; // ends first, since it asks the rest
 };
 
 } // namespace haul::core

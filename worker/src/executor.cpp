@@ -5,6 +5,8 @@
 #include "protocol.hpp"
 #include "text.hpp"
 
+#include <fmt/format.h>
+
 namespace haul::core {
 
 namespace {
@@ -45,8 +47,9 @@ std::string text_of(const ending& how) {
 
 } // namespace
 
-executor::executor(const registry& handlers, report_sink& reports, thread_connection db, spdlog::logger& log)
-    : handlers_{handlers}, reports_{reports}, db_{std::move(db)}, log_{log} {}
+executor::executor(const registry& handlers, report_sink& reports, thread_connection db,
+                   canceller& statements, spdlog::logger& log)
+    : handlers_{handlers}, reports_{reports}, db_{std::move(db)}, statements_{statements}, log_{log} {}
 
 void executor::run(job& what) noexcept {
     cancellation_.begin();
@@ -92,7 +95,7 @@ void executor::log_ending(const job& what, const ending& how) const {
 }
 
 ending executor::execute(job& what) {
-    const execution context{what, cancellation_, db_, reports_, log_};
+    execution context{what, cancellation_, db_, statements_, reports_, log_};
     if (log_.should_log(spdlog::level::debug))
         log_.debug("event=begin job={} kind={} queue={} attempt={}", context.id(), log_value(context.kind()),
                    log_value(context.queue()), context.attempt());
@@ -101,6 +104,13 @@ ending executor::execute(job& what) {
         return fail_for_good{"the arguments of the job are not UTF-8"};
 
     ending how = call(context);
+    const bool cancelled = context.stop_cancelling();
+    if (cancelled) {
+        // What was cancelled has ended in the server when this has. A request that comes late finds nobody.
+        db_.disconnect();
+        if (std::holds_alternative<completed>(how))
+            how = stopped(context);
+    }
     const auto* done = std::get_if<completed>(&how);
     if (done && db_.in_transaction())
         how = complete_within_transaction(what, *done);
@@ -157,13 +167,11 @@ ending executor::stopped(const execution& context) const {
 
 ending executor::complete_within_transaction(const job& what, const completed& how) {
     try {
-        const auto result = how.result.empty() ? std::nullopt : std::optional{how.result};
-        db_.execute("SELECT haul.complete($1, ARRAY[$2::bigint], ARRAY[$3::integer],"
-                    " CASE WHEN $4::pg_catalog.jsonb IS NOT NULL THEN ARRAY[$4::pg_catalog.jsonb] END, "
-                    "strict => true)",
-                    {std::to_string(what.worker_id()), std::to_string(what.id()),
-                     std::to_string(what.claim()), result});
-        db_.commit();
+        db_.finish(
+            fmt::format("SELECT haul.complete({}::bigint, ARRAY[{}::bigint], ARRAY[{}::integer], {}, true)",
+                        what.worker_id(), what.id(), what.claim(),
+                        how.result.empty() ? "NULL::pg_catalog.jsonb[]"
+                                           : "ARRAY[" + db_.quoted(how.result) + "::pg_catalog.jsonb]"));
     } catch (const not_owned&) {
         db_.rollback();
         log_.warn("event=not_owned job={} call=complete effects=rolled_back", what.id());

@@ -14,7 +14,8 @@ namespace haul::core {
 /// cancelling().
 class executor {
 public:
-    executor(const registry& handlers, report_sink& reports, thread_connection db, spdlog::logger& log);
+    executor(const registry& handlers, report_sink& reports, thread_connection db, canceller& statements,
+             spdlog::logger& log);
 
     /// Runs a job to its end. Never throws.
     void run(job& what) noexcept;
@@ -33,6 +34,7 @@ private:
     const registry& handlers_;
     report_sink& reports_;
     thread_connection db_;
+    canceller& statements_;
     spdlog::logger& log_;
     cancellation cancellation_;
     bool short_ = false; // of what the job took, which is given back

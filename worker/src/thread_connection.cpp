@@ -6,6 +6,16 @@
 
 namespace haul::core {
 
+namespace {
+
+// DISCARD ALL without DISCARD PLANS, which would cost each job the planning of all its functions. In a
+// transaction of its own, which comes before that of the job.
+constexpr const char* clean_up =
+    "BEGIN; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;"
+    " SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; COMMIT; ";
+
+} // namespace
+
 // One that was kept from an earlier job may have died meanwhile. Until the caller has used it, it counts as
 // lost.
 pqxx::connection& thread_connection::live_connection() {
@@ -21,6 +31,12 @@ void thread_connection::connect() {
     connection made{dsn_, application_name_};
     if (is_reserved(made->sock()))
         throw connection_error{"the last descriptors are kept for the worker's own connections", "08001"};
+    used_ = false;
+    direct_ = translated(made, [&] {
+        pqxx::nontransaction alone{*made};
+        const auto rows = compat::exec(alone, "SELECT pg_catalog.pg_backend_pid()");
+        return rows[0][0].as<int>() == made->backendpid(); // a pooler tells one of its own when we connect
+    });
     connection_.emplace(std::move(made));
 }
 
@@ -28,15 +44,18 @@ pqxx::transaction_base& thread_connection::transaction() {
     if (transaction_)
         return *transaction_;
     auto& connection = live_connection();
-    transaction_ = translated(*connection_, [&] { return std::make_unique<pqxx::work>(connection); });
+    try {
+        translated(*connection_, [&] {
+            transaction_ = std::make_unique<pqxx::nontransaction>(connection);
+            compat::exec(*transaction_, used_ ? clean_up + std::string{"BEGIN"} : "BEGIN");
+        });
+    } catch (...) {
+        transaction_.reset();
+        throw;
+    }
+    used_ = direct_;
     lost_ = false;
     return *transaction_;
-}
-
-void thread_connection::execute(const std::string& sql,
-                                const std::vector<std::optional<std::string>>& params) {
-    auto& within = transaction();
-    translated(*connection_, [&] { compat::exec_list(within, sql, params); });
 }
 
 std::string thread_connection::value(const std::string& sql,
@@ -59,13 +78,15 @@ std::string thread_connection::value(const std::string& sql,
     }
 }
 
-void thread_connection::commit() {
-    try {
-        translated(*connection_, [&] { transaction_->commit(); });
-    } catch (...) {
-        rollback();
-        throw;
-    }
+std::string thread_connection::quoted(const std::string& text) const {
+    return transaction_->quote(text);
+}
+
+void thread_connection::finish(const std::string& sql) {
+    translated(*connection_, [&] {
+        compat::exec(*transaction_,
+                     "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; " + sql + "; COMMIT");
+    });
     transaction_.reset();
 }
 
@@ -73,7 +94,7 @@ void thread_connection::rollback() noexcept {
     if (!transaction_)
         return;
     try {
-        transaction_->abort();
+        compat::exec(*transaction_, "ROLLBACK");
     } catch (const std::exception&) { // the server rolls back when the connection is gone
     }
     transaction_.reset();
@@ -81,6 +102,11 @@ void thread_connection::rollback() noexcept {
         connection_.reset();
         lost_ = true;
     }
+}
+
+void thread_connection::disconnect() noexcept {
+    rollback();
+    connection_.reset();
 }
 
 } // namespace haul::core

@@ -192,8 +192,9 @@ private:
     }
 
     std::unique_ptr<executor> make_executor(const registry& handlers) {
-        auto made = std::make_unique<executor>(
-            handlers, reporter_, thread_connection{options_.dsn, application_name("job")}, log_.logger());
+        auto made = std::make_unique<executor>(handlers, reporter_,
+                                               thread_connection{options_.dsn, application_name("job")},
+                                               canceller_, log_.logger());
         if (is_reserved(made->cancelling().raised().descriptor()))
             throw unavailable{"the last descriptors are kept for the worker's own connections"};
         return made;
@@ -232,6 +233,7 @@ private:
     event ended_;
     in_flight jobs_;
     buffer buffer_{wake_};
+    canceller canceller_;
     reporter reporter_;
     pool pool_;
     fetcher fetcher_;

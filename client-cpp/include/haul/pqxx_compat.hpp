@@ -103,6 +103,12 @@ inline bool is_open(const any_connection& connection) noexcept {
     return connection.is_open();
 }
 
+/// Asks the server to cancel what runs on the connection, if anything does. Blocks. The one function that may
+/// be called on a connection that another thread uses.
+inline void cancel(any_connection& connection) {
+    connection.cancel_query();
+}
+
 /// The file descriptor to poll(). Changes when the connection is replaced.
 inline int socket_of(const any_connection& connection) {
     return connection.sock();
