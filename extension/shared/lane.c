@@ -521,46 +521,77 @@ lower_held(const Hold *hold)
 	}
 }
 
-/* Frees the holds of transactions that are gone, but only of one database unless that is
- * invalid; copies at most max of them. The exclusive lock is held. Returns how many. */
+/* Transactions that are gone, but still hold something, in the database, or in any if that is
+ * invalid. The lock is not held while the server is asked about them, which may take its time.
+ * Returns how many. */
 static int
-lift(Oid database, Hold *lifted, int max)
+find_gone(Oid database, TransactionId **gone)
 {
+	int held = 0;
 	int count = 0;
 
-	for (int i = 0; i < max_holds() && count < max; i++)
-	{
-		Hold *hold = &lanes->holds[i];
-
-		if (!TransactionIdIsValid(hold->xid) ||
-			(OidIsValid(database) && hold->database != database) ||
-			TransactionIdIsInProgress(hold->xid))
-			continue;
-		lower_held(hold);
-		lifted[count++] = *hold;
-		hold->xid = InvalidTransactionId;
-		pg_atomic_fetch_sub_u32(&lanes->nholds, 1);
-	}
+	*gone = palloc(max_holds() * sizeof(TransactionId) + 1);
+	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
+	for (int i = 0; i < max_holds(); i++)
+		if (TransactionIdIsValid(lanes->holds[i].xid) &&
+			(!OidIsValid(database) || lanes->holds[i].database == database))
+			(*gone)[held++] = lanes->holds[i].xid;
+	release_lock();
+	for (int i = 0; i < held; i++)
+		if (!TransactionIdIsInProgress((*gone)[i]))
+			(*gone)[count++] = (*gone)[i];
 	return count;
 }
 
-/* The hold of the transaction, or a free one; NULL when there is none. *lifted is one that had to
- * be lifted for that. The exclusive lock is held. */
+/* The hold of the transaction; of the invalid one, a free hold. NULL when there is none. The lock
+ * is held. */
 static Hold *
-hold_for(TransactionId xid, Hold *lifted)
+hold_of(TransactionId xid)
 {
 	for (int i = 0; i < max_holds(); i++)
-		if (TransactionIdEquals(lanes->holds[i].xid, xid))
+		if (lanes->holds[i].xid == xid)
 			return &lanes->holds[i];
-	for (int tries = 0; tries < 2; tries++)
-	{
-		for (int i = 0; i < max_holds(); i++)
-			if (!TransactionIdIsValid(lanes->holds[i].xid))
-				return &lanes->holds[i];
-		if (lift(InvalidOid, lifted, 1) == 0)
-			break;
-	}
 	return NULL;
+}
+
+/* Frees the hold of a transaction that is gone; *lifted is what it was. False when somebody else
+ * did. The exclusive lock is held. */
+static bool
+lift(TransactionId gone, Hold *lifted)
+{
+	Hold *hold = hold_of(gone);
+
+	if (hold == NULL)
+		return false;
+	lower_held(hold);
+	*lifted = *hold;
+	hold->xid = InvalidTransactionId;
+	pg_atomic_fetch_sub_u32(&lanes->nholds, 1);
+	return true;
+}
+
+/* The exclusive lock is held. */
+static Hold *
+take_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count)
+{
+	Hold *hold = hold_of(xid);
+
+	if (hold != NULL)
+		return hold;
+	hold = hold_of(InvalidTransactionId);
+	if (hold == NULL)
+		return NULL;
+	hold->xid = xid;
+	hold->database = MyDatabaseId;
+	hold->count = count > HOLD_LANES ? -1 : count;
+	for (int i = 0; i < hold->count; i++)
+	{
+		hold->tags[i] = tags[i];
+		hold->keys[i] = keys[i];
+	}
+	pg_atomic_fetch_add_u32(&lanes->nholds, 1);
+	lower_held(hold);
+	return hold;
 }
 
 void
@@ -570,21 +601,21 @@ lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count
 	Hold *hold;
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
-	hold = hold_for(xid, &lifted);
-	if (hold != NULL && !TransactionIdIsValid(hold->xid))
-	{
-		hold->xid = xid;
-		hold->database = MyDatabaseId;
-		hold->count = count > HOLD_LANES ? -1 : count;
-		for (int i = 0; i < hold->count; i++)
-		{
-			hold->tags[i] = tags[i];
-			hold->keys[i] = keys[i];
-		}
-		pg_atomic_fetch_add_u32(&lanes->nholds, 1);
-		lower_held(hold);
-	}
+	hold = take_hold(xid, tags, keys, count);
 	release_lock();
+	if (hold == NULL)
+	{
+		TransactionId *gone;
+
+		if (find_gone(InvalidOid, &gone) > 0)
+		{
+			LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
+			(void) lift(gone[0], &lifted);
+			hold = take_hold(xid, tags, keys, count);
+			release_lock();
+		}
+		pfree(gone);
+	}
 	if (TransactionIdIsValid(lifted.xid))
 	{
 		/* its jobs are ready, and nobody has been woken for them */
@@ -601,21 +632,26 @@ int
 lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag))
 {
 	int remaining = 0;
-	Hold hold;
-	bool found;
+	TransactionId *gone;
+	int count;
 
 	if (pg_atomic_read_u32(&lanes->nholds) == 0)
 		return 0;
-	do
+	count = find_gone(database, &gone);
+	for (int i = 0; i < count; i++)
 	{
+		Hold hold;
+		bool found;
+
 		LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
-		found = lift(database, &hold, 1) > 0;
+		found = lift(gone[i], &hold);
 		release_lock();
 		if (found && hold.count < 0)
 			lifted(NULL);
-		for (int i = 0; found && i < hold.count; i++)
-			lifted(&hold.tags[i]);
-	} while (found);
+		for (int j = 0; found && j < hold.count; j++)
+			lifted(&hold.tags[j]);
+	}
+	pfree(gone);
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
 	for (int i = 0; i < max_holds(); i++)
