@@ -131,7 +131,7 @@ CREATE FUNCTION haul._note_keyed_job() RETURNS trigger
 CREATE TRIGGER haul_note_keyed_job AFTER INSERT ON haul.jobs
 	FOR EACH ROW WHEN (new.unique_key IS NOT NULL AND new.state = 'ready') EXECUTE FUNCTION haul._note_keyed_job();
 
--- Rows that somebody deletes by hand are counted, so that the counters add up.
+-- Rows that somebody deletes by hand are counted, so that the counters add up; one that is running is kept as cancelled.
 CREATE FUNCTION haul._count_deleted_jobs(queue text, lease_id bigint, running integer, others integer) RETURNS void
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_count_deleted_jobs';
@@ -143,7 +143,7 @@ BEGIN
 									 count(*) FILTER (WHERE state <> 'running')::integer)
 		FROM gone GROUP BY queue, lease_id;
 	PERFORM haul._tell_deleted(g) FROM gone AS g
-		WHERE g.workflow_id IS NOT NULL OR g.cron_name IS NOT NULL OR g.reply_to IS NOT NULL;
+		WHERE g.state = 'running' OR g.workflow_id IS NOT NULL OR g.cron_name IS NOT NULL OR g.reply_to IS NOT NULL;
 	RETURN NULL;
 END
 $$;
