@@ -6,9 +6,11 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -62,8 +64,24 @@ struct Ledger
 	Entry *entries;
 	int nentries;
 	int capacity;
-	int last; /* entry used last */
+	int last;	 /* entry used last */
+	HTAB *index; /* of those that count; NULL while they are few */
 };
+
+#define FEW_ENTRIES 16 /* searched one by one */
+
+/* Two queues may have the same hash: then the second one's entries are searched one by one. */
+typedef struct IndexKey
+{
+	int64 lease;
+	uint64 queue; /* hash of its name */
+} IndexKey;
+
+typedef struct IndexEntry
+{
+	IndexKey key;
+	int entry;
+} IndexEntry;
 
 Ledger *
 ledger_open(TimestampTz now)
@@ -106,15 +124,73 @@ is_for(const Entry *entry, text *queue, int64 lease)
 		   memcmp(VARDATA_ANY(entry->queue), VARDATA_ANY(queue), VARSIZE_ANY_EXHDR(queue)) == 0;
 }
 
+static void *
+search_index(Ledger *ledger, text *queue, int64 lease, HASHACTION action, bool *found)
+{
+	IndexKey key = {lease, hash_bytes_extended((const unsigned char *) VARDATA_ANY(queue),
+											   VARSIZE_ANY_EXHDR(queue), 0)};
+
+	return hash_search(ledger->index, &key, action, found);
+}
+
+static void
+add_to_index(Ledger *ledger, int entry)
+{
+	bool found;
+	IndexEntry *added = search_index(ledger, ledger->entries[entry].queue,
+									 ledger->entries[entry].lease, HASH_ENTER, &found);
+
+	if (!found)
+		added->entry = entry;
+}
+
+static void
+make_index(Ledger *ledger)
+{
+	HASHCTL info = {
+		.keysize = sizeof(IndexKey), .entrysize = sizeof(IndexEntry), .hcxt = ledger->context};
+
+	ledger->index =
+		hash_create("pg_haul counts", 256, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = 0; i < ledger->nentries; i++)
+		if (ledger->entries[i].queue != NULL && !ledger->entries[i].sum)
+			add_to_index(ledger, i);
+}
+
+/* The place of the entry; that behind the last one when there is none. */
+static int
+find_entry(Ledger *ledger, text *queue, int64 lease)
+{
+	int place = 0;
+
+	if (ledger->index != NULL)
+	{
+		IndexEntry *indexed = search_index(ledger, queue, lease, HASH_FIND, NULL);
+
+		if (indexed == NULL)
+			return ledger->nentries;
+		place = indexed->entry;
+	}
+	while (place < ledger->nentries && !is_for(&ledger->entries[place], queue, lease))
+		place++;
+	return place;
+}
+
 static Entry *
 find_or_add(Ledger *ledger, text *queue, int64 lease)
 {
 	if (ledger->nentries > 0 && is_for(&ledger->entries[ledger->last], queue, lease))
 		return &ledger->entries[ledger->last];
-	for (ledger->last = 0; ledger->last < ledger->nentries; ledger->last++)
-		if (is_for(&ledger->entries[ledger->last], queue, lease))
-			return &ledger->entries[ledger->last];
-	return add_entry(ledger, queue, lease);
+	ledger->last = find_entry(ledger, queue, lease);
+	if (ledger->last == ledger->nentries)
+	{
+		(void) add_entry(ledger, queue, lease);
+		if (ledger->index != NULL)
+			add_to_index(ledger, ledger->last);
+		else if (ledger->nentries > FEW_ENTRIES)
+			make_index(ledger);
+	}
+	return &ledger->entries[ledger->last];
 }
 
 void
