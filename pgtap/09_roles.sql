@@ -208,6 +208,24 @@ SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('a
 		$$ DROP TABLE haul.jobs $$]) AS statement;
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 
+-- An administrator enqueues again what a producer had enqueued, and that hears of it.
+SET LOCAL ROLE haul_test_rival;
+SELECT haul.enqueue('again', queue => 'again', reply_to => 'box', max_attempts => 1) AS again \gset
+RESET ROLE;
+SELECT haul.register_worker('g', '{"queues": ["again"]}') AS g \gset
+SELECT haul.fail(:g, c.id, c.claim, 'e') FROM haul.checkout(:g) AS c;
+SELECT is(helper.as_role('haul_test_admin', format($$ INSERT INTO haul.jobs (kind, queue, args, reply_to, enqueued_by)
+	SELECT kind, queue, args, reply_to, enqueued_by FROM haul.finished_jobs WHERE id = %s $$, :again)), 'ok',
+	'an INSERT … SELECT');
+SELECT haul.complete(:g, ARRAY[c.id], ARRAY[c.claim], ARRAY['1'::jsonb]) FROM haul.checkout(:g) AS c;
+SET LOCAL ROLE haul_test_rival;
+SELECT string_agg(state, ' ' ORDER BY id) AS told FROM haul.my_replies WHERE reply_to = 'box' \gset
+RESET ROLE;
+SELECT is(:'told'::text, 'failed completed', 'replies of both go to the producer');
+SELECT is(helper.as_role('haul_test_admin', $$ INSERT INTO haul.jobs (kind, queue, enqueued_by)
+	VALUES ('x', 'absent', 'haul_test_absent') $$), 'ok', 'for a role that does not exist');
+SELECT is((SELECT enqueued_by FROM haul.jobs WHERE queue = 'absent'), 'haul_test_admin', 'it is the administrator''s own');
+
 -- The scheduler: its own schedules
 CREATE ROLE haul_test_scheduler LOGIN;
 SELECT haul.grant_scheduler('haul_test_scheduler');

@@ -85,7 +85,7 @@ COMMENT ON COLUMN haul.jobs.reply_to IS 'Mailbox of the enqueuer: each end of th
 COMMENT ON COLUMN haul.jobs.keep IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
 COMMENT ON COLUMN haul.jobs.cron_name IS 'Schedule that enqueued it (haul.cron)';
 COMMENT ON COLUMN haul.jobs.enqueued_at IS 'When it was enqueued';
-COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server';
+COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server; who may UPDATE haul.jobs may name another';
 COMMENT ON COLUMN haul.jobs.state IS 'ready, running or waiting';
 COMMENT ON COLUMN haul.jobs.attempt IS 'Executions charged so far; counted at checkout';
 COMMENT ON COLUMN haul.jobs.claim IS 'Grows with every checkout, by one, or by more after a crash of the server: with id the fencing token, never handed out twice';

@@ -122,6 +122,8 @@ BEGIN
 		GRANT SELECT ON ALL TABLES IN SCHEMA haul TO %1$I;
 		GRANT INSERT, UPDATE, DELETE ON haul.queues, haul.kinds TO %1$I;
 		GRANT UPDATE, DELETE ON haul.jobs TO %1$I;
+		-- to enqueue again what others had enqueued
+		GRANT INSERT (enqueued_by) ON haul.jobs TO %1$I;
 		GRANT DELETE ON haul.workers TO %1$I;
 		GRANT EXECUTE ON FUNCTION
 			haul.cleanup_workers(interval),

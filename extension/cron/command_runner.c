@@ -381,7 +381,8 @@ take(Command **command)
 	static const char *const next =
 		"SELECT r.id, r.cron_id, r.command, coalesce(r.database, pg_catalog.current_database()),"
 		/* not as one who has got the name since it was fired */
-		" CASE WHEN s.id IS NULL OR s.owner_id = haul._role_id(r.username) THEN r.username ELSE '' END,"
+		" CASE WHEN s.id IS NULL OR s.owner_id = haul._role_id(r.username) THEN r.username ELSE '' "
+		"END,"
 		" coalesce(r.database, pg_catalog.current_database()) = pg_catalog.current_database()"
 		" FROM haul.cron_runs AS r LEFT JOIN haul.cron AS s ON s.id = r.cron_id"
 		" WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'starting'"

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -435,6 +436,17 @@ fill_in_expiry(const Row *row, TupleTableSlot *before, Patch *patch)
 				  time_after(from, DatumGetIntervalP(job_value(job, JOB_QUEUE_TIMEOUT)))));
 }
 
+/* Whoever may change any job may enqueue one again for the role that did so before. */
+static bool
+may_enqueue_for_others(const Row *row)
+{
+	char *other = TextDatumGetCString(job_value(row->job, JOB_ENQUEUED_BY));
+
+	return pg_class_aclcheck(RelationGetRelid(row->table), GetUserId(), ACL_UPDATE) ==
+			   ACLCHECK_OK &&
+		   OidIsValid(get_role_oid(other, true));
+}
+
 /* Functions of ours that enqueue for others say for whom. */
 static void
 fill_in_enqueued_by(const Row *row, Patch *patch)
@@ -442,7 +454,8 @@ fill_in_enqueued_by(const Row *row, Patch *patch)
 	const char *user =
 		haul_enqueuer[0] != '\0' ? haul_enqueuer : GetUserNameFromId(GetUserId(), false);
 
-	if (!job_says(row->job, JOB_ENQUEUED_BY, user))
+	if (!job_says(row->job, JOB_ENQUEUED_BY, user) &&
+		(haul_enqueuer[0] != '\0' || !may_enqueue_for_others(row)))
 		patch_add(patch, JOB_ENQUEUED_BY, CStringGetTextDatum(user));
 }
 
