@@ -8,7 +8,7 @@ SELECT set_eq($$
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'counter_totals',
 		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'cron', 'cron_runs', 'workflows', 'workflow_jobs',
-		'_workflow_ends', '_gates', 'replies'], 'the tables, apart from partitions');
+		'_workflow_ends', '_gates', 'replies', '_leaves'], 'the tables, apart from partitions');
 SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background',
 	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs', 'job_run_details']);
 

@@ -136,6 +136,13 @@ COMMENT ON COLUMN haul.job_errors.worker IS 'Name of that worker';
 COMMENT ON COLUMN haul.job_errors.error IS 'Error text';
 COMMENT ON COLUMN haul.job_errors.detail IS 'What else the worker reported';
 
+-- Leaves that haul._add_history has made, and the times for which. A dump of the data alone, which sorts by names and
+-- so has this table before them, makes them anew.
+CREATE TABLE haul._leaves (
+	name text COLLATE "C" PRIMARY KEY,
+	at   timestamptz NOT NULL
+);
+
 CREATE TABLE haul.queues (
 	name           text COLLATE "C" PRIMARY KEY CHECK (char_length(name) BETWEEN 1 AND 63),
 	priority       smallint NOT NULL DEFAULT 16383 CHECK (priority >= 1),

@@ -87,19 +87,39 @@ BEGIN
 		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES IN (true)', jobs, jobs || '_brief');
 		EXECUTE format('ALTER TABLE haul.finished_jobs ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs, day, day + interval '1 day');
+		INSERT INTO haul._leaves (name, at) VALUES (jobs, day) ON CONFLICT DO NOTHING;
 	END IF;
 	IF to_regclass(format('haul.%I', leaf)) IS NULL THEN
 		PERFORM haul._make_leaf(leaf, 'haul.finished_jobs'::regclass, '{id}'::text[], ''::text);
 		EXECUTE format('ALTER TABLE haul.%I ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   jobs || '_brief', leaf, hour, hour + interval '1 hour');
+		INSERT INTO haul._leaves (name, at) VALUES (leaf, hour) ON CONFLICT DO NOTHING;
 	END IF;
 	IF to_regclass(format('haul.%I', errs)) IS NULL THEN
 		PERFORM haul._make_leaf(errs, 'haul.job_errors'::regclass, '{job_id}'::text[], ''::text);
 		EXECUTE format('ALTER TABLE haul.job_errors ATTACH PARTITION haul.%I FOR VALUES FROM (%L) TO (%L)',
 					   errs, day, day + interval '1 day');
+		INSERT INTO haul._leaves (name, at) VALUES (errs, day) ON CONFLICT DO NOTHING;
 	END IF;
 END
 $$;
+
+-- A dump comes in: its leaves are to be there before their rows.
+CREATE FUNCTION haul._restore_leaf() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF haul._is_restoring(TG_RELID::regclass) THEN
+		PERFORM haul._add_history(new.at, true);
+		IF EXISTS (SELECT FROM haul._leaves AS l WHERE l.name = new.name) THEN
+			RETURN NULL;
+		END IF;
+	END IF;
+	RETURN new;
+END
+$$;
+CREATE TRIGGER haul_restore_leaf BEFORE INSERT ON haul._leaves
+	FOR EACH ROW EXECUTE FUNCTION haul._restore_leaf();
 
 -- The time at which a leaf that haul._add_history made ends, by its name and that of the table it is attached to;
 -- NULL: it made none of such names.
@@ -171,6 +191,9 @@ BEGIN
 			NULL;
 		END;
 	END LOOP;
+	IF dropped > 0 THEN
+		DELETE FROM haul._leaves AS l WHERE to_regclass(format('haul.%I', l.name)) IS NULL;
+	END IF;
 	RETURN dropped;
 END
 $$;

@@ -2,6 +2,7 @@
 -- here. The leaves of the history are no members of the extension and need no mention.
 SELECT pg_catalog.pg_extension_config_dump('haul.jobs', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.jobs_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._leaves', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.kinds', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers', '');

@@ -133,6 +133,34 @@ TEST_P(extension_dump_as, keeps_everything) {
               original.number("SELECT max(id) FROM haul.workers"));
 }
 
+TEST_F(extension_dump, of_the_data_alone_goes_into_a_new_database) {
+    session original(dsn);
+    // of an hour, and a day, that the other database has not heard of
+    original.exec("SELECT haul._add_history('2026-01-02 03:04:05+00')");
+    original.exec(
+        "INSERT INTO haul.finished_jobs SELECT o.* FROM (SELECT f FROM haul.finished_jobs AS f LIMIT 1) AS f,"
+        " jsonb_populate_record(f.f, jsonb_build_object('id', nextval('haul.jobs_id_seq'),"
+        " 'finished_at', '2026-01-02 03:04:05+00', 'keep_until', NULL)) AS o");
+    original.exec("INSERT INTO haul.job_errors (job_id, attempt, failed_at, error) VALUES (1, 1, '2026-01-02 "
+                  "00:00+00', "
+                  "'long ago')");
+    for (const std::string form : {"--format=custom", "--inserts"}) {
+        const std::string file = (directory.path() / "data").string();
+        run({tool("pg_dump"), "--data-only", "--format=custom", form, "--file", file, "--dbname", dsn});
+        session(server.dsn()).exec("DROP DATABASE IF EXISTS copy WITH (FORCE)");
+        session(server.dsn()).exec("CREATE DATABASE copy");
+        session copy(server.dsn("copy"));
+        copy.exec("CREATE EXTENSION pg_haul");
+        run({tool("pg_restore"), "--exit-on-error", "--dbname", server.dsn("copy"), file});
+        for (const char* query : contents)
+            EXPECT_EQ(copy.exec(query), original.exec(query)) << query;
+        EXPECT_EQ(check(server.dsn("copy")), check(dsn));
+        EXPECT_EQ(copy.number("SELECT count(*) FROM haul.job_errors WHERE error = 'long ago'"), 1);
+    }
+    original.exec("SELECT haul.maintain()");
+    EXPECT_EQ(original.number("SELECT count(*) FROM haul._leaves WHERE at < '2026-02-01'"), 0);
+}
+
 TEST_F(extension_dump, the_copy_works_on) {
     const std::string file = (directory.path() / "dump.sql").string();
     run({tool("pg_dump"), "--file", file, "--dbname", dsn});
