@@ -100,7 +100,7 @@ void throw_error(const std::string& text, const std::string& sqlstate) {
         throw permission_denied{message, sqlstate, detail, hint};
     if (sqlstate == "3F000" || sqlstate == "42P01" || sqlstate == "42703" || sqlstate == "42883") {
         if (names_us(message))
-            hint = "CREATE EXTENSION pg_haul in this database.";
+            hint = "CREATE EXTENSION pg_haul in this database, or ALTER EXTENSION pg_haul UPDATE.";
         throw not_installed{message, sqlstate, detail, hint};
     }
     if (starts_with(sqlstate, "40"))

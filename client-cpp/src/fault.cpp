@@ -55,10 +55,6 @@ std::string advice(const error& failure) {
         return "Let an administrator run SELECT haul.grant_worker('…') for the role of the worker.";
     if (state.substr(0, 2) == "28")
         return "Look at the user and password of the connection string, and at the server's pg_hba.conf.";
-    if (state == "42883" || state == "42P01" || state == "42703" || state == "3F000")
-        return "The extension pg_haul is missing in this database, or of another version than the worker: "
-               "CREATE"
-               " EXTENSION pg_haul, or ALTER EXTENSION pg_haul UPDATE.";
     return {};
 }
 

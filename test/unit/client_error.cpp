@@ -60,6 +60,9 @@ TEST(client_error, sqlstates_have_types) {
 TEST(client_error, says_how_to_install_only_when_ours_is_missing) {
     EXPECT_THAT(caught<not_installed>("ERROR:  schema \"haul\" does not exist", "3F000").hint(),
                 testing::HasSubstr("CREATE EXTENSION pg_haul"));
+    EXPECT_THAT(
+        caught<not_installed>("ERROR:  function haul.complete(bigint) does not exist", "42883").hint(),
+        testing::HasSubstr("ALTER EXTENSION pg_haul UPDATE"));
     EXPECT_THAT(caught<not_installed>("ERROR:  relation \"haul.jobs\" does not exist", "42P01").hint(),
                 testing::HasSubstr("CREATE EXTENSION pg_haul"));
     EXPECT_EQ(caught<not_installed>("ERROR:  function app.f() does not exist\nHINT:  h", "42883").hint(),

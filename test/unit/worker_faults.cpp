@@ -53,7 +53,7 @@ TEST(worker_fault, the_advice_is_the_servers_or_ours) {
     EXPECT_THAT(of("26000"), testing::HasSubstr("--wait call"));
     EXPECT_THAT(of("42P05"), testing::HasSubstr("--wait call"));
     EXPECT_THAT(of("25006"), testing::HasSubstr("target_session_attrs"));
-    EXPECT_THAT(of("42883"), testing::HasSubstr("ALTER EXTENSION pg_haul UPDATE"));
+    EXPECT_EQ(of("42883"), "") << "it may be a function that somebody's trigger calls";
     EXPECT_EQ(of("42501", "Ask Ann."), "Ask Ann.");
     EXPECT_EQ(of("57014"), "");
 }
