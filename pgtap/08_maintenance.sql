@@ -10,6 +10,26 @@ SELECT set_eq('SELECT jsonb_object_keys(haul.maintain())',
 SELECT is((SELECT jsonb_object_agg(key, value) FROM jsonb_each(haul.maintain()) WHERE value <> '0'), '{"ran": true}',
 	'nothing, when there is nothing to do');
 
+-- A duty that fails stops no other, is told, noted, and logged once
+SELECT is_empty('SELECT FROM haul.duties WHERE last_error IS NOT NULL OR (in_block AND last_run_at IS NULL)',
+	'all duties were done, but those that are not done in a transaction that stays open');
+CREATE FUNCTION helper.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON haul.replies FOR EACH STATEMENT EXECUTE FUNCTION helper.refuse();
+INSERT INTO haul.jobs (kind, queue, expires_at) VALUES ('late', 'duties', now());
+SET LOCAL client_min_messages = error;
+SELECT has(haul.maintain(), '{"ran": true, "jobs_expired": 1, "failed": {"drop replies": "not today (P0001)"}}',
+	'maintain says which duty failed, and with what; the others are done');
+SELECT results_eq('SELECT name, last_error, failing_since >= now() FROM haul.duties WHERE last_error IS NOT NULL',
+	$$ VALUES ('drop replies' COLLATE "C", 'not today (P0001)', true) $$, 'haul.duties shows it');
+SELECT failing_since AS since FROM haul.duties WHERE last_error IS NOT NULL \gset
+SELECT has(haul.maintain(), '{"failed": {"drop replies": "not today (P0001)"}}', 'it still fails');
+SELECT results_eq('SELECT failing_since FROM haul.duties WHERE last_error IS NOT NULL', ARRAY[:'since']::timestamptz[],
+	'since it began to');
+DROP TRIGGER refuse ON haul.replies;
+SELECT is(haul.maintain() -> 'failed', NULL, 'when it does not any more');
+SELECT is_empty('SELECT FROM haul.duties WHERE last_error IS NOT NULL OR failing_since IS NOT NULL', 'that is noted, too');
+SET LOCAL client_min_messages = warning;
+
 -- Heartbeats
 SELECT haul.register_worker('w', '{"queues": ["q"]}') AS w \gset
 UPDATE haul.workers SET last_heartbeat_at = now() - interval '1 hour' WHERE id = :w;
@@ -96,7 +116,7 @@ SELECT haul.register_worker('w', '{"queues": ["runs"]}') AS w \gset
 SELECT is(helper.checkout_kinds(:w), 'runs', 'a job starts in time');
 UPDATE haul.jobs SET expires_at = now() WHERE kind = 'runs';
 SELECT is(haul.maintain() -> 'jobs_expired', '2', 'maintenance discards what was not started in time');
-SELECT results_eq($$ SELECT kind, state FROM haul.finished_jobs $$,
+SELECT results_eq($$ SELECT kind, state FROM haul.finished_jobs WHERE queue = 'exp' $$,
 	$$ VALUES ('late' COLLATE "C", 'discarded'), ('late', 'discarded') $$, 'as discarded');
 SELECT matches((SELECT min(last_error) FROM haul.finished_jobs), 'timeout|expired', 'with the reason');
 SELECT results_eq($$ SELECT kind, state FROM haul.jobs ORDER BY kind $$,

@@ -198,11 +198,24 @@ BEGIN
 END
 $$;
 
--- Takes the lock of maintenance until the end of the transaction. False when somebody else has it: at once,
--- or after waiting a second for him to end.
-CREATE FUNCTION haul._lock_maintenance(wait boolean) RETURNS boolean
+-- A pass of maintenance begins, unless another is under way: false, at once, or after waiting a second for it to end. Without
+-- waiting, none begins where a background worker sees to it. A transaction that stays open after its pass is in nobody's way.
+CREATE FUNCTION haul._begin_pass(wait boolean) RETURNS boolean
 	LANGUAGE c STRICT
-	AS 'MODULE_PATHNAME', 'haul_lock_maintenance';
+	AS 'MODULE_PATHNAME', 'haul_begin_pass';
+-- Whether the transaction ends with the statement that the client sent.
+CREATE FUNCTION haul._ends_with_statement() RETURNS boolean
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_ends_with_statement';
+CREATE FUNCTION haul._end_pass() RETURNS void
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_end_pass';
+
+-- Takes the lock of the journals until the end of the transaction: nobody may fold what another has folded and not
+-- committed. False when somebody else has it: at once, or after waiting a second for him to end.
+CREATE FUNCTION haul._lock_journals(wait boolean) RETURNS boolean
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_lock_journals';
 
 -- Takes the exclusive lock of a worker until the end of the transaction; false,
 -- at once, while a checkout of that worker is open.
@@ -214,17 +227,6 @@ CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
 CREATE FUNCTION haul._expire(max_jobs integer, of_workflows boolean) RETURNS bigint
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_expire';
-
--- What comes after a job of a workflow may be locked by an open transaction: for that the next pass will do.
-CREATE FUNCTION haul._expire_in_workflows(max_jobs integer) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
-AS $$
-BEGIN
-	RETURN haul._expire(max_jobs, true);
-EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-	RETURN 0;
-END
-$$;
 
 -- Releases what is held by workers that have no row any more; returns how many jobs.
 CREATE FUNCTION haul._release_orphans() RETURNS bigint
@@ -264,54 +266,155 @@ COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
 which releases their jobs. Returns how many.';
 
--- One pass. Not restoring: it makes and drops partitions of the history, and releases what nobody holds, too.
-CREATE FUNCTION haul._maintain(wait boolean, restoring boolean) RETURNS jsonb
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
+-- Makes the leaves of the history of this hour and the next.
+CREATE FUNCTION haul._make_history(wait boolean) RETURNS integer
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT haul._add_history(clock_timestamp(), wait), haul._add_history(clock_timestamp() + interval '1 hour', wait);
+	SELECT 0;
+END;
+
+-- What maintenance does, in this order. Each duty has a transaction of its own, or a subtransaction where somebody calls
+-- haul.maintain(), does a bounded piece of work, and waits for no lock longer than a second; one that fails stops no other.
+CREATE TABLE haul.duties (
+	name          text COLLATE "C" PRIMARY KEY,
+	place         integer NOT NULL,
+	command       text NOT NULL,
+	counts        text,
+	in_restore    boolean NOT NULL,
+	in_block      boolean NOT NULL,
+	last_run_at   timestamptz,
+	last_error    text,
+	failing_since timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE haul.duties IS 'What maintenance does, and what of it fails: one row per duty';
+COMMENT ON COLUMN haul.duties.name IS 'Name of the duty';
+COMMENT ON COLUMN haul.duties.place IS 'Its place in a pass of maintenance';
+COMMENT ON COLUMN haul.duties.command IS 'How it is done: returns how much was done, or NULL when somebody else is at it; $1: whether to wait for him';
+COMMENT ON COLUMN haul.duties.counts IS 'Under which key haul.maintain() tells how much was done';
+COMMENT ON COLUMN haul.duties.in_restore IS 'Whether it is done while the database may just be restored from a dump';
+COMMENT ON COLUMN haul.duties.in_block IS 'Whether it is done in a transaction that may stay open afterwards; false: its locks would stop others until then';
+COMMENT ON COLUMN haul.duties.last_run_at IS 'When it last ended without an error, to the minute; NULL: never';
+COMMENT ON COLUMN haul.duties.last_error IS 'What it fails with; NULL: it does not';
+COMMENT ON COLUMN haul.duties.failing_since IS 'Since when it has been failing';
+
+-- Counts are folded before leases are looked through: then there are fewer.
+INSERT INTO haul.duties (place, name, in_restore, in_block, counts, command) VALUES
+	(1, 'make history', false, true, NULL, 'haul._make_history($1)'),
+	(2, 'fold counters', true, true, 'ledger_folded', 'CASE WHEN haul._lock_journals($1) THEN haul._fold() END'),
+	(3, 'remove workers', true, true, 'workers_removed', 'haul.cleanup_workers(NULL::interval)'),
+	(4, 'release orphans', false, true, 'orphans_released', 'haul._release_orphans()'),
+	(5, 'expire jobs', true, true, 'jobs_expired', 'haul._expire(10000, false)'),
+	(6, 'expire jobs of workflows', true, true, 'jobs_expired', 'haul._expire(10000, true)'),
+	(7, 'drop workflows', false, true, 'workflows_dropped', 'haul._prune_workflows()'),
+	(8, 'drop replies', true, true, 'replies_dropped', 'haul._prune_replies()'),
+	(9, 'fire schedules', true, true, 'cron_fired', '(SELECT fired FROM haul._fire(clock_timestamp()))'),
+	(10, 'drop history', false, true, 'partitions_dropped', 'haul._prune_history()'),
+	(11, 'settle runs of schedules', false, true, NULL, 'haul._settle_cron_runs()'),
+	(12, 'drop runs of schedules', true, true, NULL, 'haul._prune_cron_runs()'),
+	(13, 'empty journals', true, false, NULL, 'CASE WHEN haul._lock_journals(false) THEN haul._empty_journals() END');
+
+-- The duties that are to be done, in order. While no worker lives the database may just be restored from a dump,
+-- which brings its own partitions, and jobs before the workers that hold them; without workers there is no hurry.
+CREATE FUNCTION haul._duties(in_background boolean) RETURNS text[]
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT array_agg(d.name ORDER BY d.place) FROM haul.duties AS d
+		WHERE d.in_restore OR NOT in_background OR EXISTS (
+			SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text));
+END;
+
+-- Whether rows of haul.duties may be written: a snapshot from before somebody else wrote one would make that an error.
+CREATE FUNCTION haul._may_note_duties() RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
+
+-- Does a duty; returns how much was done, NULL when somebody else is at it.
+CREATE FUNCTION haul._do_duty(duty text, wait boolean) RETURNS bigint
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp SET session_replication_role = origin SET lock_timeout = '1s'
 AS $$
 DECLARE
-	done jsonb;
+	done bigint;
 BEGIN
-	IF NOT haul._lock_maintenance(wait) THEN
+	EXECUTE 'SELECT (' || (SELECT d.command FROM haul.duties AS d WHERE d.name = duty) || ')::bigint' INTO done USING wait;
+	IF haul._may_note_duties() THEN
+		UPDATE haul.duties AS d SET last_run_at = clock_timestamp(), last_error = NULL, failing_since = NULL
+			WHERE d.name IN (
+				SELECT l.name FROM haul.duties AS l
+					WHERE l.name = duty AND (l.last_error IS NOT NULL OR l.last_run_at IS NULL
+						OR l.last_run_at < clock_timestamp() - interval '1 minute')
+					FOR NO KEY UPDATE SKIP LOCKED);
+	END IF;
+	RETURN done;
+END
+$$;
+
+-- Notes that a duty failed, and logs it if it is not known to fail like this.
+CREATE FUNCTION haul._note_failure(duty text, error text) RETURNS void
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT haul._may_note_duties() THEN
+		RETURN;
+	END IF;
+	UPDATE haul.duties AS d SET last_error = error, failing_since = coalesce(d.failing_since, clock_timestamp())
+		WHERE d.name IN (
+			SELECT l.name FROM haul.duties AS l WHERE l.name = duty AND l.last_error IS DISTINCT FROM error
+				FOR NO KEY UPDATE SKIP LOCKED);
+	IF FOUND THEN
+		RAISE WARNING 'pg_haul could not %: %', duty, error
+			USING HINT = 'Everything else goes on. haul.duties shows since when this fails, and whether it still does.';
+	END IF;
+END
+$$;
+
+CREATE FUNCTION haul._maintain(wait boolean) RETURNS jsonb
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	block  CONSTANT boolean := NOT haul._ends_with_statement();
+	duty   record;
+	amount bigint;
+	done   jsonb := '{}';
+	busy   text[];
+	failed jsonb := '{}';
+BEGIN
+	IF NOT haul._begin_pass(wait) THEN
 		RETURN '{"ran": false}';
 	END IF;
-	IF NOT restoring THEN
-		PERFORM haul._add_history(clock_timestamp(), wait), haul._add_history(clock_timestamp() + interval '1 hour', wait);
-	END IF;
-	-- folded first: then there are fewer leases to look through
-	done := jsonb_build_object('ran', true, 'ledger_folded', haul._fold());
-	done := done || jsonb_build_object(
-		'workers_removed', haul.cleanup_workers(NULL::interval),
-		'orphans_released', CASE WHEN restoring THEN 0 ELSE haul._release_orphans() END,
-		'jobs_expired', haul._expire(10000, false) + haul._expire_in_workflows(10000),
-		'workflows_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_workflows() END,
-		'replies_dropped', haul._prune_replies(),
-		'cron_fired', (SELECT fired FROM haul._fire(clock_timestamp())),
-		'partitions_dropped', CASE WHEN restoring THEN 0 ELSE haul._prune_history() END);
-	IF NOT restoring THEN
-		PERFORM haul._settle_cron_runs();
-	END IF;
-	PERFORM haul._prune_cron_runs();
-	-- last: it locks the tables that it empties until the end of the transaction
-	PERFORM haul._empty_journals();
-	RETURN done;
+	FOR duty IN
+		SELECT d.name, d.counts FROM unnest(haul._duties(false)) WITH ORDINALITY AS l (name, place)
+			JOIN haul.duties AS d ON d.name = l.name WHERE d.in_block OR NOT block ORDER BY l.place
+	LOOP
+		amount := 0;
+		BEGIN
+			amount := haul._do_duty(duty.name, wait);
+			IF amount IS NULL THEN
+				busy := busy || duty.name;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			failed := failed || jsonb_build_object(duty.name, format('%s (%s)', SQLERRM, SQLSTATE));
+			PERFORM haul._note_failure(duty.name, failed ->> duty.name);
+		END;
+		IF duty.counts IS NOT NULL THEN
+			done := done || jsonb_build_object(duty.counts, coalesce((done ->> duty.counts)::bigint, 0) + coalesce(amount, 0));
+		END IF;
+	END LOOP;
+	PERFORM haul._end_pass();
+	RETURN jsonb_strip_nulls(jsonb_build_object('ran', busy IS NULL, 'busy', busy, 'failed', nullif(failed, '{}'))) || done;
 END
 $$;
 
 CREATE FUNCTION haul.maintain(wait boolean DEFAULT true) RETURNS jsonb
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT haul._maintain(wait, false);
+	SELECT haul._maintain(wait);
 END;
 COMMENT ON FUNCTION haul.maintain(boolean) IS
-'One pass of all maintenance: removes silent workers, releases what nobody holds, discards jobs past their queue timeout, folds counters,
-makes and drops partitions of the history, fires schedules that are due. Returns what it did; {"ran": false} when another pass is under way: at once, or, with wait, when that
-has not ended within a second.';
-
--- What the background worker does. While no worker lives the database may just be restored from a dump, which
--- brings its own partitions, and jobs before the workers that hold them. Without workers there is no hurry.
-CREATE FUNCTION haul._maintain_in_background() RETURNS jsonb
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT haul._maintain(false, NOT EXISTS (
-		SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text)));
-END;
+'One pass of all maintenance, duty by duty (haul.duties): makes and drops partitions of the history, folds counters, removes silent
+workers, releases what nobody holds, discards jobs past their queue timeout, fires schedules that are due, drops what was kept long enough.
+Returns what it did. "failed": the duties that failed, and with which error; all others were done. "busy": those that a
+transaction not over yet had done; "ran" is then false. {"ran": false} alone: another pass is under way, and has not ended within a
+second; without wait: or a background worker does all this.
+Errors: 25006 on a standby and in a transaction that is read-only.';

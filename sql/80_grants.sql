@@ -62,14 +62,14 @@ BEGIN
 			haul.heartbeat(bigint, integer, text),
 			haul.unregister_worker(bigint),
 			haul.maintain(boolean),
-			haul._maintain(boolean, boolean),
+			haul._maintain(boolean),
 			haul.cron_next(text, integer, timestamptz, text, text, text),
 			haul.cron_previous(text, integer, timestamptz, text, text, text),
 			haul._queue_status(),
 			haul._lanes(),
 			haul._background() TO %1$I;
 		GRANT EXECUTE ON PROCEDURE haul.checkout_wait(bigint, integer, interval, jsonb) TO %1$I;
-		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status, haul.lanes, haul.background TO %1$I
+		GRANT SELECT ON haul.counters, haul.queue_status, haul.worker_status, haul.lanes, haul.background, haul.duties TO %1$I
 		$sql$, role);
 END
 $$;

@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -17,36 +18,84 @@
 #include "rows/job.h"
 #include "rows/worker.h"
 #include "rows/workflow_rows.h"
+#include "shared/database.h"
 #include "shared/effects.h"
 
-#define LONGEST_WAIT USECS_PER_SEC /* for another pass of maintenance */
+#define LONGEST_WAIT USECS_PER_SEC /* for somebody else who has a lock */
 
-static bool
-try_lock_maintenance(void)
+/* Two locks, on the object haul._folds. */
+enum MaintenanceLock
 {
-	LOCKTAG tag;
+	LOCK_PASS,	   /* until the end of a pass: two at once would be in each other's way */
+	LOCK_JOURNALS, /* until the end of the transaction that folds them */
+};
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, haul_catalog()->folds, 0, 1);
-	return LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+static void
+lock_tag(LOCKTAG *tag, enum MaintenanceLock lock)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, haul_catalog()->folds, lock, 1);
 }
 
-PG_FUNCTION_INFO_V1(haul_lock_maintenance);
-
-Datum
-haul_lock_maintenance(PG_FUNCTION_ARGS)
+static bool
+try_lock(enum MaintenanceLock lock, bool wait)
 {
-	bool wait = PG_GETARG_BOOL(0);
 	TimestampTz end = GetCurrentTimestamp() + LONGEST_WAIT;
-	bool locked;
+	LOCKTAG tag;
 
-	while (!(locked = try_lock_maintenance()) && wait && GetCurrentTimestamp() < end)
+	lock_tag(&tag, lock);
+	while (LockAcquire(&tag, AccessExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 	{
+		if (!wait || GetCurrentTimestamp() >= end)
+			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	PG_RETURN_BOOL(locked);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(haul_begin_pass);
+
+Datum
+haul_begin_pass(PG_FUNCTION_ARGS)
+{
+	bool wait = PG_GETARG_BOOL(0);
+
+	PreventCommandDuringRecovery("haul.maintain()");
+	PreventCommandIfReadOnly("haul.maintain()");
+	if (!wait && database_is_served())
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(try_lock(LOCK_PASS, wait));
+}
+
+PG_FUNCTION_INFO_V1(haul_ends_with_statement);
+
+Datum
+haul_ends_with_statement(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(GetCurrentTransactionNestLevel() == 1 && !IsTransactionBlock());
+}
+
+PG_FUNCTION_INFO_V1(haul_end_pass);
+
+/* An error, in between, leaves the lock to the abort of the (sub)transaction. */
+Datum
+haul_end_pass(PG_FUNCTION_ARGS)
+{
+	LOCKTAG tag;
+
+	lock_tag(&tag, LOCK_PASS);
+	(void) LockRelease(&tag, AccessExclusiveLock, false);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(haul_lock_journals);
+
+Datum
+haul_lock_journals(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(try_lock(LOCK_JOURNALS, PG_GETARG_BOOL(0)));
 }
 
 PG_FUNCTION_INFO_V1(haul_lock_worker);

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/lock.h"
 
 #include "base/compat.h"
@@ -163,6 +164,7 @@ haul_reconcile(PG_FUNCTION_ARGS)
 	int nleases;
 	int64 released = 0;
 
+	PreventCommandDuringRecovery("haul.reconcile()");
 	/* A checkout that the worker gave up, but the server did not, ends first. */
 	worker_lock(worker, AccessExclusiveLock, true);
 	row = worker_find(worker);

@@ -60,6 +60,43 @@ run(const char *command, int nargs, Oid *types, Datum *values)
 	background_commit();
 }
 
+/*
+ * Does something that may fail, and be left as it is: what else is to be done goes on. NULL, or the error, whose
+ * transaction is rolled back.
+ */
+static ErrorData *
+attempt(void (*act)(void *arg), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		act(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		HOLD_INTERRUPTS();
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return error;
+}
+
+static void
+report(const ErrorData *error, const char *what)
+{
+	if (error != NULL)
+		ereport(WARNING, (errcode(error->sqlerrcode),
+						  errmsg("pg_haul could not %s: %s", what, error->message)));
+}
+
 /* ---- duties; those that have more to do later return when ---- */
 
 /* Those of one transaction; returns when to send more, which may be now. */
@@ -224,6 +261,16 @@ watch_prepared(TimestampTz now)
 	return lane_lift_holds(database, wake_after_hold) > 0 ? now + HOLD_INTERVAL : DT_NOEND;
 }
 
+static void
+release_one(void *worker)
+{
+	Oid type = INT8OID;
+	Datum value = Int64GetDatum(*(int64 *) worker);
+
+	run("SELECT haul._release_departed($1)", 1, &type, &value);
+}
+
+/* If it fails, the silence of the worker will tell. */
 static TimestampTz
 release_departed(TimestampTz now)
 {
@@ -232,12 +279,7 @@ release_departed(TimestampTz now)
 	TimestampTz grace = (TimestampTz) haul_reconnect_grace * 1000;
 
 	while (waiter_take_departed(database, now - grace, &worker, &next))
-	{
-		Oid type = INT8OID;
-		Datum value = Int64GetDatum(worker);
-
-		run("SELECT haul._release_departed($1)", 1, &type, &value);
-	}
+		report(attempt(release_one, &worker), "release the jobs of a worker whose sessions ended");
 	return TIMESTAMP_IS_NOEND(next) ? next : next + grace;
 }
 
@@ -310,6 +352,86 @@ fire(TimestampTz now)
 	return next;
 }
 
+static void
+do_duty(void *duty)
+{
+	Oid type = TEXTOID;
+	Datum value = CStringGetTextDatum((char *) duty);
+
+	run("SELECT haul._do_duty($1, false)", 1, &type, &value);
+}
+
+typedef struct Failure
+{
+	char *duty;
+	char *error;
+} Failure;
+
+static void
+note_failure(void *arg)
+{
+	const Failure *failure = arg;
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(failure->duty), CStringGetTextDatum(failure->error)};
+
+	run("SELECT haul._note_failure($1, $2)", 2, types, values);
+}
+
+/* The names of the duties that are to be done now. */
+static List *
+list_duties(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List *names = NIL;
+	MemoryContext spi;
+
+	if (!background_begin())
+		return NIL;
+	SPI_connect();
+	if (SPI_execute("SELECT pg_catalog.unnest(haul._duties(true))", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read haul.duties");
+	spi = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		names = lappend(names, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	MemoryContextSwitchTo(spi);
+	SPI_finish();
+	background_commit();
+	return names;
+}
+
+/* Each in a transaction of its own; what fails is noted in haul.duties, and logged when it is new. */
+static void
+do_duties(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context =
+		AllocSetContextCreate(caller, "pg_haul duties", ALLOCSET_DEFAULT_SIZES);
+	ListCell *cell;
+	List *duties;
+
+	MemoryContextSwitchTo(context);
+	duties = list_duties();
+	MemoryContextSwitchTo(context);
+	foreach (cell, duties)
+	{
+		char *duty = lfirst(cell);
+		ErrorData *error = attempt(do_duty, duty);
+
+		background_check();
+		if (error != NULL)
+		{
+			Failure failure = {
+				.duty = duty,
+				.error = psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode)),
+			};
+
+			report(attempt(note_failure, &failure), "note that a duty failed");
+		}
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
 static TimestampTz
 maintain(TimestampTz now)
 {
@@ -317,7 +439,7 @@ maintain(TimestampTz now)
 	{
 		/* in this order: what happens while it runs is not forgotten */
 		database_maintained(database, now);
-		run("SELECT haul._maintain_in_background()", 0, NULL, NULL);
+		do_duties();
 		database_maintenance_done(database, next_expiry(now));
 		/* schedules may have changed in ways that no callback sees */
 		(void) database_plan_cron(database, now);

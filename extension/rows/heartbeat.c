@@ -24,6 +24,7 @@
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -128,10 +129,14 @@ Datum
 haul_beat(PG_FUNCTION_ARGS)
 {
 	int64 id = PG_GETARG_INT64(0);
-	Relation workers = table_open(haul_catalog()->workers, RowExclusiveLock);
-	TupleTableSlot *row = table_slot_create(workers, NULL);
+	Relation workers;
+	TupleTableSlot *row;
 	ScanKeyData key;
 	bool alive;
+
+	PreventCommandDuringRecovery("haul.heartbeat()");
+	workers = table_open(haul_catalog()->workers, RowExclusiveLock);
+	row = table_slot_create(workers, NULL);
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	alive = row_lock(workers, HAUL_WORKERS_PKEY, &beat_columns, &key, 1, row);

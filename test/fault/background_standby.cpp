@@ -57,6 +57,18 @@ TEST_F(background_standby, does_nothing_and_says_nothing) {
     EXPECT_EQ(log.count("background worker"), 0) << log.text();
 }
 
+TEST_F(background_standby, calls_that_write_are_refused_in_plain_words) {
+    session& database = session_of(standby);
+    for (const char* call : {"haul.maintain()", "haul.heartbeat(1)", "haul.reconcile(1, '{}', '{}')"})
+        try {
+            database.exec(std::string("SELECT ") + call);
+            ADD_FAILURE() << call << " was not refused";
+        } catch (const sql_error& error) {
+            EXPECT_EQ(error.sqlstate(), "25006") << call;
+            EXPECT_THAT(error.what(), testing::HasSubstr("during recovery")) << call;
+        }
+}
+
 TEST_F(background_standby, promoted_it_goes_on_where_the_primary_left_off) {
     {
         session database(dsn);
