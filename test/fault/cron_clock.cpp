@@ -44,7 +44,7 @@ TEST_F(cron_clock, set_back_no_tick_fires_again) {
         return database.number("SELECT count(*) FROM haul.cron_runs WHERE name = 's'");
     };
     wait_until([&] { return fired() >= before + 3; }, "it goes on when the clock gets there");
-    database.exec("DELETE FROM haul.cron");
+    database.exec("UPDATE haul.cron SET enabled = false");
     EXPECT_EQ(database.number("SELECT count(*) - extract(epoch FROM max(run_at) - min(run_at))::bigint"
                               " FROM haul.cron_runs WHERE name = 's'"),
               1);
