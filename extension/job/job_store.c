@@ -425,8 +425,8 @@ job_store_edit(JobStore *store, TupleTableSlot *job)
 	return copy;
 }
 
-/* In the context of the store: what is looked up of a trigger's function serves the jobs that follow,
- * too. */
+/* In the context of the store: what is looked up of a trigger's function serves the jobs that
+ * follow, too. */
 static void
 update_by_executor(JobStore *store, TupleTableSlot *job)
 {
