@@ -53,10 +53,11 @@ ROLLBACK TO SAVEPOINT s;
 COMMIT;
 SELECT is((floor_of('q')).id, 10::bigint, 'counts, what it did after it and rolled back does not');
 
-SELECT clock_timestamp() AS before \gset
 SELECT alike(look(:w), '11 seen: %', 'a checkout that gets all');
-SELECT ok((floor_of('q')).run_at BETWEEN :'before' AND clock_timestamp(), 'raises the floor to the present');
-SELECT is(look(:w), '0 seen', 'from where a checkout sees nothing of what runs');
+SELECT is((floor_of('q')).run_at, 'infinity', 'raises the floor above everything');
+SELECT scans FROM haul.lanes WHERE queue = 'q' \gset
+SELECT is(look(:w), '0 seen', 'so that a checkout sees nothing of what runs');
+SELECT is(scans, :scans::bigint, 'and does not even come by') FROM haul.lanes WHERE queue = 'q';
 SELECT results_eq('SELECT rows_claimed, rows_skipped FROM haul.lanes', 'VALUES (23::bigint, 0::bigint)',
 	'jobs handed out are counted, also where that was rolled back');
 
@@ -77,7 +78,11 @@ SELECT results_eq($$ SELECT floor_run_at FROM haul.lanes WHERE queue = 'q' AND p
 SELECT generation FROM haul.lanes WHERE queue = 'q' AND priority = 16383 \gset
 INSERT INTO haul.jobs (kind, queue, run_at) VALUES ('later', 'q', '2100-01-02 UTC'), ('later', 'q', '2100-01-01 UTC');
 SELECT results_eq($$ SELECT floor_run_at, next_due_at FROM haul.lanes WHERE queue = 'q' AND priority = 16383 $$,
-	format('VALUES (timestamptz %L, timestamptz %L)', :'floor', '2100-01-01 UTC'), 'nor does a job of the future, which is due then');
+	$$ VALUES (timestamptz '2100-01-01 UTC', timestamptz '2100-01-01 UTC') $$, 'a job of the future lowers it to when it is due');
+SELECT is(haul.next_due(:w) > interval '50 years', false, 'a job of another priority is due before');
+SELECT alike(look(:w), '1 seen: %', 'it is taken');
+SELECT ok(haul.next_due(:w) > interval '50 years', 'then the one of the future is next');
+SELECT is(look(:w), '0 seen', 'and nothing until then');
 SELECT cmp_ok(generation, '>', :generation::bigint, 'but the lane has another generation') FROM haul.lanes
 	WHERE queue = 'q' AND priority = 16383;
 

@@ -155,6 +155,17 @@ COMMENT ON COLUMN haul.queues.priority IS 'Order among queues for workers that t
 COMMENT ON COLUMN haul.queues.keep_completed IS 'How long completed jobs stay in haul.finished_jobs; 0: not kept; NULL: the setting haul.keep_completed';
 COMMENT ON COLUMN haul.queues.keep_failed IS 'The same for failed, discarded and cancelled jobs; NULL: the setting haul.keep_failed';
 
+-- Has all sessions read the priorities anew when this commits; also those that a subscription brings.
+CREATE FUNCTION haul._queue_ranking_changed() RETURNS trigger
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_queue_ranking_changed';
+CREATE TRIGGER haul_queue_ranking_changed AFTER INSERT OR UPDATE OR DELETE ON haul.queues
+	FOR EACH ROW EXECUTE FUNCTION haul._queue_ranking_changed();
+CREATE TRIGGER haul_queues_truncated AFTER TRUNCATE ON haul.queues
+	FOR EACH STATEMENT EXECUTE FUNCTION haul._queue_ranking_changed();
+ALTER TABLE haul.queues ENABLE ALWAYS TRIGGER haul_queue_ranking_changed;
+ALTER TABLE haul.queues ENABLE ALWAYS TRIGGER haul_queues_truncated;
+
 CREATE TABLE haul.kinds (
 	kind    text COLLATE "C" PRIMARY KEY CHECK (char_length(kind) BETWEEN 1 AND 128),
 	backoff text CHECK (haul.backoff_delay(backoff, 1) >= interval '0')

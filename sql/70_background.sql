@@ -2,22 +2,24 @@
 
 CREATE FUNCTION haul._lanes(OUT queue text, OUT priority smallint, OUT floor_run_at timestamptz, OUT floor_id bigint,
 		OUT generation bigint, OUT rows_scanned bigint, OUT rows_skipped bigint, OUT rows_claimed bigint,
-		OUT next_due_at timestamptz, OUT sweeps bigint, OUT last_sweep_at timestamptz, OUT found_below bigint)
+		OUT next_due_at timestamptz, OUT sweeps bigint, OUT last_sweep_at timestamptz, OUT found_below bigint,
+		OUT scans bigint)
 	RETURNS SETOF record
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'haul_lanes';
 
 CREATE VIEW haul.lanes AS
-	SELECT queue, priority, floor_run_at, floor_id, generation, rows_scanned, rows_skipped, rows_claimed, next_due_at,
-		   sweeps, last_sweep_at, found_below
+	SELECT queue, priority, floor_run_at, floor_id, generation, scans, rows_scanned, rows_skipped, rows_claimed,
+		   next_due_at, sweeps, last_sweep_at, found_below
 		FROM haul._lanes();
 COMMENT ON VIEW haul.lanes IS
 'What shared memory holds of the lanes (a queue and a priority) of this database; empty unless the server preloads pg_haul. Since the server started';
 COMMENT ON COLUMN haul.lanes.queue IS 'Queue';
 COMMENT ON COLUMN haul.lanes.priority IS 'Priority';
-COMMENT ON COLUMN haul.lanes.floor_run_at IS 'Checkouts start at this run_at: below it nothing can be claimed; NULL: from the start';
+COMMENT ON COLUMN haul.lanes.floor_run_at IS 'Checkouts start at this run_at: below it nothing can be claimed; in the future: none comes by before; infinity: there is nothing; NULL: from the start';
 COMMENT ON COLUMN haul.lanes.floor_id IS 'And, among the jobs with that run_at, at this id';
 COMMENT ON COLUMN haul.lanes.generation IS 'Grows whenever a job of the lane becomes claimable';
+COMMENT ON COLUMN haul.lanes.scans IS 'How often something came by to look for jobs: checkouts above all';
 COMMENT ON COLUMN haul.lanes.rows_scanned IS 'Live jobs that checkouts looked at';
 COMMENT ON COLUMN haul.lanes.rows_skipped IS 'Of these: passed over although ready, because they were for other workers or locked';
 COMMENT ON COLUMN haul.lanes.rows_claimed IS 'Of these: handed out';

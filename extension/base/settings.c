@@ -74,10 +74,10 @@ define_background_settings(void)
 	/* loaded later, it has no effect, and the server does not accept that context */
 	DefineCustomIntVariable(
 		"haul.max_lanes",
-		"Lanes (a queue and a priority) of all databases for which shared memory keeps a floor.",
-		"Checkouts of further lanes scan them from the start.", &haul_max_lanes, 1024, 16, 1000000,
-		process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0, NULL, NULL,
-		NULL);
+		"Lanes (a queue and a priority) of all databases for which shared memory has room.",
+		"With more lanes than that, checkouts walk through all of them.", &haul_max_lanes, 32768,
+		16, 1000000, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable("haul.sweep_interval",
 							"How often a lane is searched for jobs below its floor, at most.", NULL,
 							&haul_sweep_interval, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,

@@ -14,7 +14,8 @@
 enum HaulLock
 {
 	HAUL_LOCK_DATABASES, /* database.c */
-	HAUL_LOCK_LANES,	 /* lane.c */
+	HAUL_LOCK_LANES,	 /* lane_table.c */
+	HAUL_LOCK_READY,	 /* lane_table.h: which lanes there is something in */
 	HAUL_LOCK_WAITERS,	 /* waiter.c */
 	HAUL_LOCKS
 };

@@ -1,15 +1,12 @@
 /*
  * checkout.c: due jobs for a worker, in dispatch order.
  *
- * Queues in the order of the worker's subscription, in each queue the lanes by
- * priority, in each lane the jobs by (run_at, id). What the worker may not take,
- * and what somebody else has locked, is passed over.
+ * The lanes come in dispatch order (dispatch_order.h), in each lane the jobs by
+ * (run_at, id). What the worker may not take, and what somebody else has locked, is
+ * passed over.
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "common/pg_prng.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -20,11 +17,11 @@
 
 #include "base/compat.h"
 #include "calls/checkout.h"
+#include "calls/dispatch_order.h"
 #include "calls/call.h"
 #include "job/transition.h"
 #include "journal/lease.h"
 #include "rows/job.h"
-#include "rows/queue.h"
 #include "rows/worker.h"
 #include "shared/effects.h"
 #include "shared/waiter.h"
@@ -35,6 +32,7 @@
 
 #define UNDELIVERABLE                                                                              \
 	"its args, progress or last_error are too long to be sent to a worker (limit: 32 MB as text)"
+#define LOOKS_AHEAD 64
 
 /* columns that haul.checkout returns */
 static const enum JobColumn returned[] = {
@@ -55,104 +53,6 @@ typedef struct Checkout
 	Size bytes; /* of them, if by latch */
 	ReturnSetInfo *result;
 } Checkout;
-
-/* ---- which queues, in which order ---- */
-
-static bool
-starts_with(const text *name, const text *prefix)
-{
-	return VARSIZE_ANY_EXHDR(name) >= VARSIZE_ANY_EXHDR(prefix) &&
-		   memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
-}
-
-typedef struct RankedQueue
-{
-	text *name;
-	int priority;
-	int position; /* among the names */
-} RankedQueue;
-
-static int
-compare_ranks(const void *a, const void *b)
-{
-	const RankedQueue *x = a;
-	const RankedQueue *y = b;
-
-	return x->priority != y->priority ? x->priority - y->priority : x->position - y->position;
-}
-
-/* All queues that have entries, by their priority, then their name. */
-static Names
-all_queues(JobStore *store, const Worker *worker)
-{
-	Names queues = {0, NULL};
-	int capacity = 16;
-	RankedQueue *ranked = palloc(capacity * sizeof(RankedQueue));
-	text *name = worker->namespace;
-
-	while (job_store_next_queue(store, name, &name))
-	{
-		if (worker->namespace != NULL && !starts_with(name, worker->namespace))
-			break;
-		if (queues.count == capacity)
-			ranked = repalloc(ranked, (capacity *= 2) * sizeof(RankedQueue));
-		ranked[queues.count].name = name;
-		ranked[queues.count].priority = queue_get(name)->priority;
-		ranked[queues.count].position = queues.count;
-		queues.count++;
-	}
-	qsort(ranked, queues.count, sizeof(RankedQueue), compare_ranks);
-	queues.names = palloc((queues.count + 1) * sizeof(text *));
-	for (int i = 0; i < queues.count; i++)
-		queues.names[i] = ranked[i].name;
-	return queues;
-}
-
-typedef struct DrawnQueue
-{
-	text *name;
-	double key;
-} DrawnQueue;
-
-static int
-compare_keys(const void *a, const void *b)
-{
-	double x = ((const DrawnQueue *) a)->key;
-	double y = ((const DrawnQueue *) b)->key;
-
-	return (x > y) - (x < y);
-}
-
-/*
- * The queues in random order, the heavier ones rather in front: each gets an
- * exponentially distributed key with its weight as rate, smallest first, so each
- * comes first with the probability of its share of the weights (Efraimidis and
- * Spirakis, Weighted random sampling with a reservoir, 2006).
- */
-static Names
-drawn_queues(const Worker *worker)
-{
-	Names queues = {worker->queues.count, palloc(worker->queues.count * sizeof(text *))};
-	DrawnQueue *drawn = palloc(queues.count * sizeof(DrawnQueue));
-
-	for (int i = 0; i < queues.count; i++)
-	{
-		drawn[i].name = worker->queues.names[i];
-		drawn[i].key = -log(1 - pg_prng_double(&pg_global_prng_state)) / worker->weights[i];
-	}
-	qsort(drawn, queues.count, sizeof(DrawnQueue), compare_keys);
-	for (int i = 0; i < queues.count; i++)
-		queues.names[i] = drawn[i].name;
-	return queues;
-}
-
-static Names
-queues_in_order(JobStore *store, const Worker *worker)
-{
-	if (worker->all_queues)
-		return all_queues(store, worker);
-	return worker->weights != NULL ? drawn_queues(worker) : worker->queues;
-}
 
 /* ---- which jobs ---- */
 
@@ -278,8 +178,33 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 	}
 }
 
+/* Where the first job stands that is to come, so that checkouts need not come by until then. Looks
+ * at a few entries only: where those of many dead rows lie in between, the next time goes on
+ * behind. */
+static LaneKey
+first_to_come(Call *call, text *queue, int priority)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	LaneKey from = {call->now, PG_INT64_MAX};
+	LaneKey key = from;
+	TupleTableSlot *job;
+	bool found = false;
+	int looks = 0;
+
+	call_next_job(call);
+	job_store_begin_entries(call->store, queue, priority, from, JOB_LAST_RUN_AT);
+	while (!found && looks < LOOKS_AHEAD && job_store_next_entry(call->store, &key, &job))
+	{
+		looks++;
+		found = job != NULL && job_says(job, JOB_STATE, "ready");
+	}
+	job_store_end_scan(call->store);
+	MemoryContextSwitchTo(caller);
+	return found || looks == LOOKS_AHEAD ? key : LANE_HIGHEST;
+}
+
 static void
-take_from_lane(Checkout *checkout, text *queue, int priority)
+take_from_lane(Checkout *checkout, const LaneTag *tag, text *queue)
 {
 	Call *call = checkout->call;
 	const Worker *worker = checkout->worker;
@@ -287,9 +212,9 @@ take_from_lane(Checkout *checkout, text *queue, int priority)
 	TupleTableSlot *job = NULL;
 	LaneScan scan;
 
-	lane_tag(&scan.tag, queue, priority);
+	scan.tag = *tag;
 	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
-	job_store_begin_lane(call->store, queue, priority, scan.from, call->now);
+	job_store_begin_lane(call->store, queue, tag->priority, scan.from, call->now);
 	while (!is_full(checkout) && (job = job_store_next(call->store)) != NULL)
 	{
 		LaneKey key = {job_run_at(job), job_id(job)};
@@ -301,36 +226,28 @@ take_from_lane(Checkout *checkout, text *queue, int priority)
 		scan.reached = (LaneKey){key.run_at, key.id + 1};
 		MemoryContextSwitchTo(caller);
 	}
-	if (job == NULL)
-		scan.reached = (LaneKey){call->now, PG_INT64_MAX};
 	job_store_end_scan(call->store);
+	if (job == NULL)
+		scan.reached = scan.has_floor ? first_to_come(call, queue, tag->priority)
+									  : (LaneKey){call->now, PG_INT64_MAX};
 	effects_scanned(&scan);
 	effects_claimed(&scan.tag, scan.claimed);
-}
-
-static void
-take_from_queue(Checkout *checkout, text *queue)
-{
-	const Worker *worker = checkout->worker;
-	int priority = worker->min_priority - 1;
-
-	while (!is_full(checkout) &&
-		   job_store_next_priority(checkout->call->store, queue, priority, &priority) &&
-		   priority <= worker->max_priority)
-		take_from_lane(checkout, queue, priority);
 }
 
 /* Looks through the worker's queues. */
 static void
 look(Checkout *checkout)
 {
-	Names queues;
+	DispatchOrder *order;
+	LaneTag tag;
+	text *queue;
 
 	checkout->call = call_open("haul.checkout()");
-	queues = queues_in_order(checkout->call->store, checkout->worker);
-	for (int i = 0; i < queues.count && !is_full(checkout); i++)
-		if (!names_contain(&checkout->worker->exclude, queues.names[i]))
-			take_from_queue(checkout, queues.names[i]);
+	order = dispatch_order_begin(checkout->call, checkout->worker, checkout->call->now);
+	while (!is_full(checkout) && dispatch_order_next(order, &tag, &queue))
+		take_from_lane(checkout, &tag, queue);
+	if (is_full(checkout))
+		dispatch_order_leave(order);
 	if (checkout->njobs > 0)
 		lease_add(checkout->leases, checkout->worker->id, checkout->ids, checkout->njobs,
 				  checkout->call->now);
@@ -445,25 +362,36 @@ haul_bind_session(PG_FUNCTION_ARGS)
 
 /* The earliest run_at in a lane of a job for the worker; DT_NOEND when there is none. */
 static TimestampTz
-earliest_in_lane(Call *call, const Worker *worker, text *queue, int priority)
+earliest_in_lane(Call *call, const Worker *worker, const LaneTag *tag, text *queue)
 {
 	TimestampTz earliest = DT_NOEND;
 	MemoryContext caller = CurrentMemoryContext;
 	TupleTableSlot *job;
-	LaneObstacle why;
 	LaneScan scan;
 
-	lane_tag(&scan.tag, queue, priority);
+	scan.tag = *tag;
 	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
-	job_store_begin_lane(call->store, queue, priority, scan.from, JOB_LAST_RUN_AT);
+	scan.reached = LANE_HIGHEST;
+	job_store_begin_lane(call->store, queue, tag->priority, scan.from, JOB_LAST_RUN_AT);
 	while (TIMESTAMP_IS_NOEND(earliest) && (job = job_store_next(call->store)) != NULL)
 	{
+		LaneKey key = {job_run_at(job), job_id(job)};
+		LaneObstacle why;
+
 		call_next_job(call);
-		if (job_says(job, JOB_STATE, "ready") && !is_for_others(job, worker, &why))
-			earliest = job_run_at(job);
+		if (!job_says(job, JOB_STATE, "ready"))
+			;
+		else if (is_for_others(job, worker, &why))
+			lane_scan_passed(&scan, key, why);
+		else
+		{
+			earliest = key.run_at;
+			scan.reached = key;
+		}
 		MemoryContextSwitchTo(caller);
 	}
 	job_store_end_scan(call->store);
+	effects_scanned(&scan);
 	return earliest;
 }
 
@@ -476,23 +404,18 @@ haul_next_due(PG_FUNCTION_ARGS)
 	Call *call = call_open("haul.next_due()");
 	TimestampTz now = call->now;
 	TimestampTz earliest = DT_NOEND;
-	Names queues = queues_in_order(call->store, worker);
+	/* only lanes where there may be something earlier than what was found elsewhere */
+	DispatchOrder *order = dispatch_order_begin(call, worker, JOB_LAST_RUN_AT);
 	Interval *wait;
+	LaneTag tag;
+	text *queue;
 
-	for (int i = 0; i < queues.count && earliest > now; i++)
+	while (earliest > now && dispatch_order_next(order, &tag, &queue))
 	{
-		int priority = worker->min_priority - 1;
+		TimestampTz in_lane = earliest_in_lane(call, worker, &tag, queue);
 
-		if (names_contain(&worker->exclude, queues.names[i]))
-			continue;
-		while (earliest > now &&
-			   job_store_next_priority(call->store, queues.names[i], priority, &priority) &&
-			   priority <= worker->max_priority)
-		{
-			TimestampTz in_lane = earliest_in_lane(call, worker, queues.names[i], priority);
-
-			earliest = Min(earliest, in_lane);
-		}
+		if (in_lane < earliest)
+			dispatch_order_narrow(order, (earliest = in_lane) - 1);
 	}
 	call_close(call);
 

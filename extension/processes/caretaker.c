@@ -30,6 +30,7 @@
 #include "base/settings.h"
 #include "job/job_store.h"
 #include "processes/caretaker.h"
+#include "processes/survey.h"
 #include "processes/sweep.h"
 #include "rows/job.h"
 #include "shared/database.h"
@@ -135,114 +136,6 @@ send_cries(void)
 		background_commit();
 	}
 	return next;
-}
-
-/* How many jobs of the lane are ready and due, at most max. */
-static int
-count_due(JobStore *store, text *queue, const LaneTag *tag, TimestampTz now, int max)
-{
-	TupleTableSlot *job;
-	int due = 0;
-
-	job_store_begin_lane(store, queue, tag->priority, lane_floor(tag), now);
-	while (due < max && (job = job_store_next(store)) != NULL)
-		if (job_says(job, JOB_STATE, "ready"))
-			due++;
-	job_store_end_scan(store);
-	return due;
-}
-
-/* When the next job of the lane falls due. */
-static TimestampTz
-next_due(JobStore *store, text *queue, const LaneTag *tag, TimestampTz now)
-{
-	LaneKey from = {now, PG_INT64_MAX};
-	TimestampTz next = DT_NOEND;
-	TupleTableSlot *job;
-
-	job_store_begin_lane(store, queue, tag->priority, from, JOB_LAST_RUN_AT);
-	while (TIMESTAMP_IS_NOEND(next) && (job = job_store_next(store)) != NULL)
-		if (job_says(job, JOB_STATE, "ready"))
-			next = job_run_at(job);
-	job_store_end_scan(store);
-	return next;
-}
-
-/* Wakes workers for what has fallen due in a lane, and finds out when more will. In a transaction.
- */
-static void
-promote(const LaneTag *tag)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
-	JobStore *store = job_store_open();
-	/* also when nobody waits: whoever looks just now must learn that something came */
-	int due = count_due(store, queue, tag, now, Max(waiter_count(database), 1));
-	TimestampTz next = next_due(store, queue, tag, now);
-
-	job_store_close(store);
-	if (due > 0)
-		(void) waiter_wake(tag, LANE_LOWEST, due);
-	if (!TIMESTAMP_IS_NOEND(next) && lane_due_at(tag, next) == LANE_DUE_LOST)
-		(void) database_due_at(database, next);
-}
-
-/* The same in all lanes. In a transaction. */
-static void
-promote_all(void)
-{
-	JobStore *store = job_store_open();
-	text *queue = NULL;
-
-	while (job_store_next_queue(store, queue, &queue))
-	{
-		int priority = 0;
-
-		while (job_store_next_priority(store, queue, priority, &priority))
-		{
-			LaneTag tag;
-
-			lane_tag(&tag, queue, priority);
-			lane_ensure(&tag);
-			promote(&tag);
-		}
-	}
-	job_store_close(store);
-}
-
-static TimestampTz
-promote_due(void)
-{
-	TimestampTz now = GetCurrentTimestamp(); /* what falls due meanwhile has its turn later */
-	LaneTag tag;
-	TimestampTz next;
-
-	if (database_take_due(database, now, &next))
-	{
-		if (!background_begin())
-		{
-			(void) database_due_at(database, now + LINGER);
-			return now + LINGER;
-		}
-		promote_all();
-		background_commit();
-		(void) database_take_due(database, DT_NOBEGIN, &next);
-	}
-
-	while (lane_take_due(database, now, &tag))
-	{
-		if (!background_begin())
-		{
-			(void) lane_due_at(&tag, now + LINGER);
-			break;
-		}
-		if (tag.jobs == haul_catalog()->jobs)
-			promote(&tag);
-		else
-			lane_forget(database, haul_catalog()->jobs);
-		background_commit();
-	}
-	return sooner(next, lane_next_due(database));
 }
 
 static void
@@ -474,7 +367,7 @@ open_database(void)
 	}
 	SPI_finish();
 
-	promote_all();
+	survey_all();
 	background_commit();
 	(void) database_plan_cron(database, GetCurrentTimestamp());
 	database_serve(database);
@@ -514,12 +407,13 @@ work_until_idle(void)
 		pending = sooner(pending, watch_prepared(now));
 		pending = sooner(pending, release_departed(now));
 		pending = sooner(pending, waiter_remind_overdue(database, now));
-		next = sooner(pending, promote_due());
+		next = sooner(pending, survey_due());
 		(void) fire(now);
 		next = sooner(next, maintain(now));
 		tick = fire(now);
 		if (!TIMESTAMP_IS_NOEND(tick))
 			next = sooner(next, sooner(tick, now + CLOCK_INTERVAL));
+		next = sooner(next, survey_slice(now));
 		next = sooner(next, sweep_slice(now));
 		next = sooner(next, send_notices());
 		if (background_extension_gone())
@@ -527,7 +421,7 @@ work_until_idle(void)
 
 		now = GetCurrentTimestamp();
 		if (waiter_count(database) > 0 || !TIMESTAMP_IS_NOEND(pending) || sweep_is_under_way() ||
-			tick <= now + NEAR)
+			survey_is_under_way() || tick <= now + NEAR)
 			idle_since = now;
 		if (background_is_in_the_way())
 			next = now + LINGER;

@@ -19,6 +19,7 @@
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "job/job_store.h"
+#include "processes/survey.h"
 #include "processes/sweep.h"
 #include "rows/job.h"
 #include "shared/lane.h"
@@ -50,9 +51,9 @@ sweep_is_under_way(void)
 static bool
 begin(TimestampTz now)
 {
-	if (!lane_next_to_sweep(MyDatabaseId, now - haul_sweep_interval * USECS_PER_SEC, &sweep.tag))
+	if (!lane_take_sweep(MyDatabaseId, now - haul_sweep_interval * USECS_PER_SEC, now, &sweep.tag))
 		return false;
-	sweep.floor = lane_sweep_begins(&sweep.tag, now);
+	sweep.floor = lane_sweep_begins(&sweep.tag);
 	sweep.position = LANE_LOWEST;
 	sweep.found = false;
 	sweep.suspected = false;
@@ -80,8 +81,11 @@ is_settled(TupleTableSlot *job, LaneKey key)
 		return false;
 	}
 	sweep.found = true;
-	lane_lower(&sweep.tag, key);
-	(void) waiter_wake(&sweep.tag, LANE_LOWEST, 1);
+	(void) lane_lower(&sweep.tag, key);
+	if (key.run_at > GetCurrentTimestamp())
+		(void) lane_due_at(&sweep.tag, key.run_at);
+	else
+		(void) waiter_wake(&sweep.tag, LANE_LOWEST, 1);
 	return true;
 }
 
@@ -97,7 +101,8 @@ walk(JobStore *store, LaneKey floor)
 	TupleTableSlot *job;
 
 	INSTR_TIME_SET_CURRENT(start);
-	job_store_begin_entries(store, queue, sweep.tag.priority, sweep.position, floor.run_at);
+	job_store_begin_entries(store, queue, sweep.tag.priority, sweep.position,
+							Min(floor.run_at, JOB_LAST_RUN_AT));
 	for (int i = 1; job_store_next_entry(store, &key, &job) && lane_key_compare(key, floor) < 0;
 		 i++)
 	{
@@ -127,13 +132,14 @@ static void
 go_on(LaneKey floor)
 {
 	JobStore *store = job_store_open();
+	bool reached = walk(store, floor);
 
-	if (walk(store, floor))
-	{
-		lane_sweep_ends(&sweep.tag, sweep.found);
-		sweep.active = false;
-	}
 	job_store_close(store);
+	if (!reached)
+		return;
+	sweep.active = false;
+	survey_again(&sweep.tag); /* due times of jobs that are gone are forgotten */
+	lane_sweep_ends(&sweep.tag, sweep.found);
 }
 
 TimestampTz

@@ -11,7 +11,6 @@
 typedef struct Queue
 {
 	text *name;
-	int priority;
 	Interval *keep_completed; /* NULL: the setting */
 	Interval *keep_failed;	  /* NULL: the setting */
 } Queue;
@@ -21,5 +20,28 @@ extern const Queue *queue_get(text *name);
 
 /* Forgets what was read: every call of the queue reads settings afresh. */
 extern void queue_forget(void);
+
+#define HAUL_DEFAULT_QUEUE_PRIORITY 16383
+
+typedef struct RankedQueue
+{
+	text *name;
+	int priority;
+} RankedQueue;
+
+/* The queues that have a priority other than the default one. */
+typedef struct QueueRanking
+{
+	uint64 hash; /* equal for equal rankings; 0: there are none */
+	int count;
+	RankedQueue *queues;   /* by priority, then name */
+	RankedQueue **by_name; /* by bytes */
+} QueueRanking;
+
+/* As of now; read once, and again when haul.queues changes. Valid until the next call. */
+extern const QueueRanking *queue_ranking(void);
+
+/* The priority of a queue. */
+extern int queue_rank(const QueueRanking *ranking, const char *name, int length);
 
 #endif

@@ -143,7 +143,8 @@ apply(void)
 
 		if (!made_ready(note))
 			continue;
-		lane_lower(&note->key.tag, note->lowest);
+		if (!lane_lower(&note->key.tag, note->lowest))
+			database_wake_worker(MyDatabaseId);
 		if (!is_lane(note))
 			continue;
 		if (!TIMESTAMP_IS_NOEND(note->later))
@@ -438,7 +439,7 @@ note_for_lane(const text *queue, int priority)
 		return last_note;
 	lane_tag(&tag, queue, priority);
 	if (database_is_served())
-		lane_ensure(&tag); /* callbacks only find what is there */
+		(void) lane_ensure(&tag); /* callbacks only find what is there */
 	return note_for_tag(&tag);
 }
 
@@ -453,6 +454,22 @@ effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id)
 	else
 		note->later = Min(note->later, run_at);
 	database_note_activity();
+}
+
+void
+effects_show_own(void)
+{
+	ListCell *cell;
+
+	if (!haul_is_preloaded())
+		return;
+	foreach (cell, notes)
+	{
+		const Note *note = lfirst(cell);
+
+		if (made_ready(note))
+			(void) lane_lower(&note->key.tag, note->lowest);
+	}
 }
 
 void

@@ -18,6 +18,10 @@
 /* The transaction makes a job ready, at this place. */
 extern void effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id);
 
+/* Lowers floors to what the transaction has made ready so far, which it sees itself; they may rise
+ * again before it ends, and are lowered once more. */
+extern void effects_show_own(void);
+
 /* It sets when a job expires. */
 extern void effects_job_expires(TimestampTz expires_at, int64 id);
 

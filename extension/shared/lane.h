@@ -1,5 +1,5 @@
 /*
- * lane.h: floors of the lanes, in shared memory.
+ * lane.h: lanes and their floors, in shared memory.
  *
  * A lane is one queue and priority of a database: the jobs that a checkout scans
  * in the order of their keys (run_at, id). Its floor is a key below which no job
@@ -17,7 +17,15 @@
  *   below the floor: a scan that missed the job may be about to raise.
  * - Where no callback comes, a hold (prepared transactions) or the sweep does.
  *
- * A lane is an entry of a bounded table. One without an entry has no floor.
+ * The floors also tell which lanes a checkout has to come by (ready_lanes.h): those whose floor is
+ * not above the present. So a checkout that came to the end of a lane raises the floor further, to
+ * the first job that is to come.
+ *
+ * A lane is an entry of a bounded table. One without an entry has no floor, and is not known:
+ * - An entry is made before a job of the lane becomes visible, and given up only when the floor is
+ *   the highest.
+ * - Where there is none when a job becomes claimable, that is noted, and until a survey has found
+ *   all lanes, checkouts look for themselves.
  */
 #ifndef HAUL_LANE_H
 #define HAUL_LANE_H
@@ -91,6 +99,7 @@ typedef struct LaneScan
 	LaneKey from;					 /* where it starts */
 	LaneKey reached;				 /* everything below was examined */
 	LaneKey passed[LANE_OBSTACLES];	 /* first job passed over for this or a later reason */
+	bool has_floor;					 /* else it is no use to look at what is to come */
 	int64 scanned, skipped, claimed; /* jobs */
 } LaneScan;
 
@@ -108,15 +117,18 @@ extern bool lane_scan_end(const LaneScan *scan);
 /* At commit: raises the lane's floors as far as the scan allows. Raises no errors. */
 extern void lane_raise(const LaneScan *scan);
 
-/* At commit: a job with this key may be claimed. Raises no errors. */
-extern void lane_lower(const LaneTag *tag, LaneKey key);
+/* At commit: a job with this key may be claimed. False when it is the first one in a lane that has
+ * no entry: a survey is needed. Raises no errors. */
+extern bool lane_lower(const LaneTag *tag, LaneKey key);
 
-/* Gives the lane an entry, so that it can hold a due time. */
-extern void lane_ensure(const LaneTag *tag);
+/* Gives the lane an entry, before a job of it becomes visible. False when there is no room. */
+extern bool lane_ensure(const LaneTag *tag);
+/* The same, if nothing is known to be in it. */
+extern bool lane_has_room(const LaneTag *tag, bool *is_new);
 
 typedef enum LaneDue
 {
-	LANE_DUE_LATER,	  /* than another one */
+	LANE_DUE_LATER,	  /* than another one, maybe of another lane */
 	LANE_DUE_SOONEST, /* than any */
 	LANE_DUE_LOST,	  /* the lane has no entry to remember it */
 } LaneDue;
@@ -141,28 +153,35 @@ extern void lane_forget(Oid database, Oid but_of);
  * with a count of -1, the floors of all lanes of the database. May raise errors. */
 extern void lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count);
 
-#define HOLD_LANES 8
-
 /* Lifts the holds of transactions of the database that are gone, lowers the lanes, and calls back
  * for each lane (NULL: for all of them). Returns how many holds remain. */
 extern int lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag));
 
 /* ---- for the background worker ---- */
 
-/* The lane of the database that is to be swept next: it has a floor, and its last sweep
+/* Takes the lane of the database that is to be swept next: it has a floor, and its last sweep
  * began before the given time. False when there is none. */
-extern bool lane_next_to_sweep(Oid database, TimestampTz before, LaneTag *tag);
+extern bool lane_take_sweep(Oid database, TimestampTz before, TimestampTz now, LaneTag *tag);
 extern LaneKey lane_floor(const LaneTag *tag);
 /* A sweep begins, which is to look below the floor returned. Ends the lane's views. */
-extern LaneKey lane_sweep_begins(const LaneTag *tag, TimestampTz now);
+extern LaneKey lane_sweep_begins(const LaneTag *tag);
 /* found: something lay below the floor. */
 extern void lane_sweep_ends(const LaneTag *tag, bool found);
 
 /* Takes a lane of the database whose due time has come: it has none until lane_due_at(),
  * so what commits while it is looked for is not lost. False when there is none. */
 extern bool lane_take_due(Oid database, TimestampTz now, LaneTag *tag);
+/* The same with a certain lane, whether or not its time has come. */
+extern void lane_forget_due(const LaneTag *tag);
 /* The earliest due time of the database; DT_NOEND when there is none. */
 extern TimestampTz lane_next_due(Oid database);
+
+/* A survey of the current database begins, which is to make an entry for each lane that the table
+ * has; lane_survey_ends() takes what this returns, and says whether all lanes are known now. */
+extern uint64 lane_survey_begins(void);
+extern bool lane_survey_ends(uint64 begun);
+/* Whether all lanes of a database are known, and when the last survey ended. */
+extern bool lane_survey_state(Oid database, TimestampTz *ended);
 
 /* ---- shared memory ---- */
 

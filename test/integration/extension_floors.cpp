@@ -282,15 +282,25 @@ TEST_F(extension_floors_swept, come_down_to_a_row_that_fired_no_trigger) {
     EXPECT_THAT(worker.take(), ElementsAre("replicated"));
     raise_floor(worker);
 
-    // What is running, waiting or not due yet is where it belongs.
+    // What is waiting is where it belongs; what is not due yet holds the floor down to its time.
     replicated.exec("INSERT INTO haul.jobs (kind, queue, state, run_at) VALUES ('waiting', 'q', 'waiting', "
                     "'2000-01-01'), "
                     "('later', 'q', 'ready', '2100-01-01')");
     const std::int64_t sweeps = database.number("SELECT sum(sweeps) FROM haul.lanes");
     wait_until([&] { return database.number("SELECT sum(sweeps) FROM haul.lanes") >= sweeps + 2; },
                "the lane has been swept again");
-    EXPECT_EQ(found_below(database), 1);
+    EXPECT_EQ(found_below(database), 2);
+    EXPECT_EQ(database.text("SELECT next_due_at FROM haul.lanes"),
+              database.text("SELECT timestamptz '2100-01-01'"));
     EXPECT_TRUE(is_floor_raised(database));
+}
+
+TEST_F(extension_floors_swept, find_a_lane_that_nobody_was_told_of) {
+    taker worker(dsn, "{}");
+    raise_floor(worker);
+    enqueue_long_ago(replicated, "replicated", "unheard of");
+    wait_until([&] { return worker.take() == kinds{"replicated"}; }, "a survey has found the lane", 5s);
+    EXPECT_EQ(found_below(database), 0);
 }
 
 TEST_F(extension_floors_swept, let_a_worker_of_one_kind_find_such_a_row_above_the_floor) {

@@ -1,5 +1,5 @@
 /*
- * floor.pml: the floors of the lanes (extension/shared/lane.h).
+ * floor.pml: the floors of the lanes, and which lanes a checkout comes by (extension/shared/lane.h).
  *
  * One lane, whose keys are the numbers of its jobs, and workers of two filters, A and B. What the C code does
  * under a lock, and what the server does at once, is one step here; everything else may interleave.
@@ -28,6 +28,12 @@
 #define SWEEP_READS_FLOOR_FIRST 19 /* a look reads the floor before it takes its snapshot */
 #define SWEEP_ENDS_VIEWS 20        /* a sweep begins by ending the views */
 #define SWEEP_HOLDS_UP 21          /* and holds up all scans that noted their generation before */
+#define SETTLED_WHEN_LOWERED 22    /* whoever lowers a floor then tells the order of the lanes */
+#define SETTLED_TO_FLOOR 23        /* which is told where the floor is by then, not where it was */
+#define EVICTED_WHEN_EMPTY 24      /* an entry is given up only when its floor is the highest */
+#define MISSED_IS_NOTED 25         /* who cannot lower for want of an entry notes that one is missing */
+#define SURVEY_MISSED_NOTHING 26   /* entries are complete after a survey only if none was missed since it began */
+#define FULL_IS_INCOMPLETE 27      /* nor are they if a lane found by the survey got none */
 
 #ifndef BROKEN
 #define BROKEN 0
@@ -56,6 +62,9 @@
 #endif
 #ifndef REPLICAS
 #define REPLICAS 0
+#endif
+#ifndef SURVEYS
+#define SURVEYS 0
 #endif
 
 #ifndef JOBS
@@ -107,7 +116,9 @@ inline nothing_is_lost()
     for (i_ : 0 .. JOBS - 1) {
         if
         :: entry && job[i_].state == READY && job[i_].callbacks == 0 && !job[i_].around ->
-            lost = lost || floor > i_ || takes(A, i_) && view[A] > i_ || takes(B, i_) && view[B] > i_
+            lost = lost || floor > i_ || takes(A, i_) && view[A] > i_ || takes(B, i_) && view[B] > i_ || known > i_
+        :: !entry && job[i_].state == READY && job[i_].callbacks == 0 && !job[i_].around && hold == HIGHEST ->
+            lost = lost || complete
         :: else
         fi
     }
@@ -131,8 +142,12 @@ proctype maker()
 
     select(key : 0 .. JOBS - 1);
     if
+    :: d_step { !entry -> make_entry() }
+    :: true /* has one, or there is no room, or the database is not served yet */
+    fi;
+    if
     :: rule(LOWERED_WHEN_VISIBLE)
-    :: else -> d_step { lower(key) }
+    :: else -> d_step { lower(key); settle() }
     fi;
     if
     :: d_step { job[key].locked == 0 && job[key].state != READY -> make_ready(key) }
@@ -148,6 +163,10 @@ proctype maker()
     :: else ->
         d_step { generation++; at = generation }
         d_step { lower_drawn(at, key) }
+    fi;
+    if
+    :: rule(SETTLED_WHEN_LOWERED) -> d_step { settle() }
+    :: else
     fi;
     d_step { job[key].callbacks--; nothing_is_lost() }
 ended:
@@ -169,6 +188,7 @@ proctype worker(byte filter; byte rounds)
     byte noted, from, reached, others, busy;
     byte seen[JOBS]; /* versions in the snapshot; 0: not claimable */
     byte claimed;    /* set of keys */
+    byte risen;      /* the floor when it was raised */
 
     do
     :: rounds > 0 ->
@@ -180,6 +200,18 @@ proctype worker(byte filter; byte rounds)
         :: else ->
             d_step { take_snapshot() }
             noted = generation
+        fi;
+        /* comes by only if there may be something */
+        if
+        :: entry && known == HIGHEST || !entry && complete ->
+            d_step {
+                for (i_ : 0 .. JOBS - 1) {
+                    seen[i_] = 0
+                }
+                noted = 0
+            }
+            goto next
+        :: else
         fi;
         d_step {
             from = max(floor, view[filter]);
@@ -249,6 +281,15 @@ proctype worker(byte filter; byte rounds)
             }
             d_step {
                 raise(filter, noted, from, reached, others, busy);
+                risen = floor;
+                nothing_is_lost()
+            }
+            d_step {
+                if
+                :: rule(SETTLED_TO_FLOOR) -> settle()
+                :: else -> known = (entry -> risen : LOWEST)
+                fi;
+                risen = 0;
                 nothing_is_lost()
             }
         :: d_step {
@@ -264,6 +305,8 @@ proctype worker(byte filter; byte rounds)
             }
         fi;
         d_step { noted = 0; from = 0; reached = 0; others = 0; busy = 0 }
+next:
+        skip
     :: else -> break
     od
 }
@@ -283,7 +326,7 @@ proctype preparer()
     d_step {
         hold = key;
         if
-        :: rule(HOLD_LOWERS) -> lower(key)
+        :: rule(HOLD_LOWERS) -> lower(key); settle()
         :: else
         fi
     }
@@ -298,10 +341,11 @@ proctype preparer()
     fi;
     d_step { /* the background worker sees that the transaction is gone */
         if
-        :: rule(LIFTED_WITH_LOWERING) -> lower(key)
+        :: rule(LIFTED_WITH_LOWERING) -> lower(key); settle()
         :: else
         fi;
-        hold = HIGHEST
+        hold = HIGHEST;
+        nothing_is_lost()
     }
 ended:
 }
@@ -310,7 +354,7 @@ ended:
 proctype evictor()
 {
     if
-    :: d_step { entry -> evict() }
+    :: d_step { entry && (floor == HIGHEST || !rule(EVICTED_WHEN_EMPTY)) -> evict(); nothing_is_lost() }
     :: d_step { view[B] > LOWEST -> view[B] = LOWEST }
     :: true
     fi
@@ -370,6 +414,10 @@ proctype sweeper()
     byte before; /* jobs that came around the callbacks before the sweep */
     byte key = HIGHEST;
 
+    if
+    :: entry
+    :: else -> goto ended /* the survey finds what is there */
+    fi;
     d_step {
         sweep_begins();
         for (i_ : 0 .. JOBS - 1) {
@@ -400,8 +448,49 @@ proctype sweeper()
         :: key < HIGHEST ->
             false_find = (rule(SWEEP_LOOKS_TWICE) -> second.normal : first.normal) >> key & 1;
             assert(!false_find);
-            lower(key)
+            lower(key);
+            settle()
         :: else
+        fi;
+        for (i_ : 0 .. JOBS - 1) {
+            job[i_].around = job[i_].around && !(before >> i_ & 1)
+        }
+        nothing_is_lost()
+    }
+ended:
+}
+
+/* ---- the survey ---- */
+
+/* Walks through the lanes that the table has, and gives an entry to each. */
+proctype surveyor()
+{
+    byte noted;
+    byte before; /* jobs that came around the callbacks before the survey */
+    bool found;
+
+    d_step {
+        noted = missed;
+        for (i_ : 0 .. JOBS - 1) {
+            before = before | job[i_].around << i_;
+            found = found || job[i_].state == READY
+        }
+        i_ = 0
+    }
+    if
+    :: d_step { !entry && found -> make_entry() }
+    :: d_step { !entry && found -> /* there is no room */
+            if
+            :: rule(FULL_IS_INCOMPLETE) -> miss()
+            :: else
+            fi
+        }
+    :: entry || !found -> before = 0
+    fi;
+    d_step {
+        if
+        :: missed != noted && rule(SURVEY_MISSED_NOTHING)
+        :: else -> complete = true
         fi;
         for (i_ : 0 .. JOBS - 1) {
             job[i_].around = job[i_].around && !(before >> i_ & 1)
@@ -418,8 +507,9 @@ init
 
     atomic {
         if
-        :: true /* nothing has ever been here */
-        :: make_entry(); floor = HIGHEST /* what was here is done */
+        :: true /* nothing has ever been here, and nobody has looked yet */
+        :: complete = true /* somebody has */
+        :: complete = true; make_entry(); floor = HIGHEST; known = HIGHEST /* what was here is done */
         :: make_entry(); view[B] = HIGHEST; job[0].state = READY; job[0].version = 1 /* but for what B may not take */
         fi;
         start(MAKERS, maker);
@@ -427,6 +517,7 @@ init
         start(EVICTIONS, evictor);
         start(REPLICAS, replica);
         start(SWEEPS, sweeper);
+        start(SURVEYS, surveyor);
         run worker(A, ROUNDS_A);
         run worker(B, ROUNDS_B)
     }
@@ -436,7 +527,8 @@ init
         for (i_ : 0 .. JOBS - 1) {
             if
             :: job[i_].state == READY && !job[i_].around ->
-                unfound = unfound || max(floor, view[A]) > i_ || takes(B, i_) && max(floor, view[B]) > i_
+                unfound = unfound || max(floor, view[A]) > i_ || takes(B, i_) && max(floor, view[B]) > i_ ||
+                    (entry -> known > i_ : complete)
             :: else
             fi
         }

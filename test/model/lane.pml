@@ -1,5 +1,5 @@
 /*
- * lane.pml: what extension/shared/lane.c does. A part of floor.pml.
+ * lane.pml: what extension/shared does with a lane: lane_table.c, floor.c, ready_lanes.c. A part of floor.pml.
  */
 
 byte generation; /* last one given to any lane */
@@ -7,6 +7,10 @@ byte generation; /* last one given to any lane */
 bool entry; /* whether the lane has one; what follows stands in it */
 byte floor;
 byte view[2]; /* floors for the workers of a filter; LOWEST: none */
+byte known;   /* the floor as the order of the lanes knows it; HIGHEST: no checkout comes by */
+
+bool complete; /* a lane without an entry has nothing to claim */
+byte missed;   /* how often something became claimable in a lane without an entry */
 
 /* Lowerings, oldest first, so with keys that grow; one more while the oldest two become one. */
 byte lowered_at[LOWERINGS + 1]; /* generation */
@@ -47,6 +51,19 @@ inline remember(at, key)
     fi
 }
 
+/* Tells the order of the lanes where the floor is. */
+inline settle()
+{
+    known = (entry -> floor : LOWEST)
+}
+
+/* Something may be claimable in the lane, which has no entry. */
+inline miss()
+{
+    missed++;
+    complete = false
+}
+
 inline lower_drawn(at, key)
 {
     if
@@ -62,6 +79,7 @@ inline lower_drawn(at, key)
             view[B] = min(view[B], key)
         :: else
         fi
+    :: !entry && rule(MISSED_IS_NOTED) -> miss()
     :: else
     fi
 }
@@ -79,12 +97,14 @@ inline make_entry()
     generation++;
     lowered_at[0] = (rule(NEW_ENTRY_HOLDS_UP) -> generation : 0);
     lowered_to[0] = LOWEST;
-    lowerings = 1
+    lowerings = 1;
+    known = LOWEST
 }
 
 inline evict()
 {
     entry = false;
+    known = LOWEST;
     floor = LOWEST;
     view[A] = LOWEST;
     view[B] = LOWEST;
