@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <endian.h>
+#include <limits>
 
 namespace haul::core {
 
@@ -44,9 +45,12 @@ std::chrono::microseconds read_interval(std::string_view value) noexcept {
            days{30 * std::int64_t{read_int32(value.substr(12))}};
 }
 
-std::chrono::system_clock::time_point read_timestamp(std::string_view value) noexcept {
-    return std::chrono::system_clock::time_point{std::chrono::seconds{epoch_offset} +
-                                                 std::chrono::microseconds{read_int64(value)}};
+// What does not fit, infinity among it, becomes the last time that does.
+timestamp read_timestamp(std::string_view value) noexcept {
+    std::int64_t since_epoch;
+    if (__builtin_add_overflow(read_int64(value), epoch_offset * 1'000'000, &since_epoch))
+        since_epoch = std::numeric_limits<std::int64_t>::max();
+    return timestamp{std::chrono::microseconds{since_epoch}};
 }
 
 std::vector<std::int64_t> read_int64_array(std::string_view value) {

@@ -1,6 +1,8 @@
 #ifndef HAUL_BINARY_HPP
 #define HAUL_BINARY_HPP
 
+#include "haul/timestamp.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +30,7 @@ std::int64_t read_int64(std::string_view value) noexcept;
 std::string_view read_jsonb(std::string_view value) noexcept;
 /// A month counts as 30 days.
 std::chrono::microseconds read_interval(std::string_view value) noexcept;
-std::chrono::system_clock::time_point read_timestamp(std::string_view value) noexcept;
+timestamp read_timestamp(std::string_view value) noexcept;
 /// Of a one-dimensional array without NULLs.
 std::vector<std::int64_t> read_int64_array(std::string_view value);
 

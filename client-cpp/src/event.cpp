@@ -20,6 +20,7 @@ event::~event() {
 }
 
 void event::set() noexcept {
+    sets_.fetch_add(1, std::memory_order_release);
     const std::uint64_t one = 1;
     // Fails only when the counter is full, and then the event is set.
     [[maybe_unused]] const auto written = ::write(descriptor_, &one, sizeof one);
@@ -32,7 +33,10 @@ void event::clear() noexcept {
 
 bool event::is_set() const noexcept {
     pollfd entry{descriptor_, POLLIN, 0};
-    return ::poll(&entry, 1, 0) > 0;
+    if (::poll(&entry, 1, 0) <= 0)
+        return false;
+    sets_.load(std::memory_order_acquire);
+    return true;
 }
 
 bool event::wait_until(std::optional<steady_time> time) const {

@@ -1,6 +1,7 @@
 #ifndef HAUL_EVENT_HPP
 #define HAUL_EVENT_HPP
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 
@@ -8,7 +9,8 @@ namespace haul::core {
 
 using steady_time = std::chrono::steady_clock::time_point;
 
-/// A flag that poll() can wait for. set(), clear() and waiting are thread-safe.
+/// A flag that poll() can wait for. set(), clear() and waiting are thread-safe. Who finds it set, by is_set()
+/// or wait_until(), sees all that was written before it was set.
 class event {
 public:
     event();
@@ -27,6 +29,7 @@ public:
 
 private:
     int descriptor_;
+    std::atomic<unsigned> sets_{0}; // orders memory, which the descriptor alone promises to nobody
 };
 
 /// Waits until a descriptor has one of the wanted events, the event is set, or the time has come. Returns the

@@ -10,7 +10,6 @@ namespace haul {
 namespace {
 
 using compat::param;
-using time_point = std::chrono::system_clock::time_point;
 
 param text(const std::optional<std::string>& value) {
     return value;
@@ -25,10 +24,10 @@ param text(const std::optional<interval>& value) {
     return value ? param{interval_text(*value)} : std::nullopt;
 }
 
-param text(const std::optional<time_point>& value) {
+param text(const std::optional<timestamp>& value) {
     if (!value)
         return std::nullopt;
-    return timestamp_text(std::chrono::floor<std::chrono::microseconds>(value->time_since_epoch()));
+    return timestamp_text(value->time_since_epoch());
 }
 
 param text(const std::optional<timeout_action>& value) {

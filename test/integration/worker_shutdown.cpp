@@ -109,8 +109,8 @@ TEST_F(worker_shutdown, a_handler_that_does_not_end_is_left_behind_with_its_proc
                                      "    for (;;) std::this_thread::sleep_for(std::chrono::hours{1});\n}\n"
                                      "HAUL_PLUGIN(stuck)\n");
     const auto object = (directory.path() / "stuck.so").string();
-    run({"g++", "-std=c++17", "-shared", "-fPIC", "-I", HAUL_SOURCE_DIR "/worker/include", source, "-o",
-         object});
+    run({"g++", "-std=c++17", "-shared", "-fPIC", "-I", HAUL_SOURCE_DIR "/worker/include", "-I",
+         HAUL_SOURCE_DIR "/client-cpp/include", source, "-o", object});
     worker_process program{
         dsn, "haul:\n  handlers:\n    stuck: {plugin: " + object + "}\n", {"--log-level", "debug"}};
     const auto id = enqueue("stuck");

@@ -70,6 +70,45 @@ TEST_F(worker_programs, what_they_leave_behind_outlives_them_and_the_worker) {
     ::kill(child, SIGKILL);
 }
 
+TEST_F(worker_programs, that_are_missing_are_found_at_the_start) {
+    const auto script_file = directory.write("no_script", "#!/bin/sh\n");
+    for (const auto& name :
+         {std::string{"/nonexistent/program"}, std::string{"no-such-program"}, script_file}) {
+        const auto job = enqueue("script");
+        worker_process program{
+            dsn, "haul:\n  handlers:\n    script: {exec: [" + name + "]}\n", {"--exit-when-empty"}};
+        EXPECT_EQ(program->wait(), 2);
+        EXPECT_NE(program->errors().find("kind \"script\""), std::string::npos) << program->errors();
+        EXPECT_NE(program->errors().find(name), std::string::npos) << program->errors();
+        EXPECT_EQ(live(job, "state || attempt"), "ready0");
+    }
+}
+
+TEST_F(worker_programs, get_times_of_every_year) {
+    const auto job = enqueue("script", "run_at", "'0001-01-01 00:00:00 UTC'");
+    worker_process program{dsn, script("echo $HAUL_RUN_AT"), {"--exit-when-empty"}};
+    EXPECT_EQ(program->wait(), 0) << program->errors();
+    EXPECT_EQ(ended(job, "result"), "\"0001-01-01T00:00:00.000000Z\"");
+}
+
+TEST_F(worker_programs, results_that_cannot_be_kept_are_replaced_by_a_note_in_log_and_result) {
+    const auto big = enqueue("big"), number = enqueue("number"), refused = enqueue("refused");
+    worker_process program{dsn,
+                           "haul:\n  handlers:\n"
+                           "    big: {exec: [sh, -c, 'head -c 1100000 /dev/zero | tr \"\\0\" x']}\n"
+                           "    number: {exec: [echo, '{\"n\":1e400}']}\n"
+                           "    refused: {exec: [echo, '{\"n\":1e999999}']}\n",
+                           {"--exit-when-empty"}};
+    EXPECT_EQ(program->wait(), 0) << program->errors();
+    EXPECT_EQ(ended(big, "concat_ws(' ', state, result)"),
+              "completed \"the result is not stored: standard output is longer than 1 MB\"");
+    EXPECT_NE(program->errors().find("longer than 1 MB"), std::string::npos) << program->errors();
+    EXPECT_EQ(ended(number, "(result->'n')::numeric = 1e400"), "true");
+    EXPECT_EQ(ended(refused, "concat_ws(' ', state, jsonb_typeof(result), result::text LIKE '%refused%')"),
+              "completed string t");
+    EXPECT_NE(program->errors().find("event=report_"), std::string::npos) << program->errors();
+}
+
 // As process 1 of a container is, whoever is a subreaper gets the orphans.
 TEST_F(worker_programs, orphans_that_end_leave_no_zombie) {
     worker_process program{

@@ -180,6 +180,14 @@ TEST_F(config_file, refuses_wrong_types_and_values_out_of_range) {
         {"max_threads", "10001"},
         {"max_threads", "1.5"},
         {"max_threads", "'5'"},
+        {"max_threads", "010"},
+        {"max_threads", "0x10"},
+        {"max_threads", "0o10"},
+        {"polling_interval", "010"},
+        {"polling_interval", "inf"},
+        {"identifier", "\"a\\0b\""},
+        {"dsn", "\"\\0\""},
+        {"queues", "[]"},
         {"max_threads", "[5]"},
         {"min_priority", "0"},
         {"max_priority", "32768"},
@@ -244,8 +252,45 @@ TEST_F(config_file, refuses_what_is_no_configuration) {
     EXPECT_THAT(complaint("haul: [1\n"), HasSubstr("worker.yml:"));
     EXPECT_THAT(complaint("- haul\n"), HasSubstr("must have the root key \"haul\""));
     EXPECT_THAT(complaint("haul: 3\n"), HasSubstr("worker.yml:1: haul: must be a mapping"));
+    EXPECT_THAT(complaint(""), HasSubstr("must have the root key \"haul\""));
+    EXPECT_THAT(complaint("haul:\n  quiet: true\n---\nhaul:\n  quiet: false\n"),
+                HasSubstr("worker.yml:4: a second document"));
+    EXPECT_THAT(complaint("haul:\n\tquiet: true\n"), HasSubstr("line 2 is indented by a tab"));
+    EXPECT_THAT(complaint("haul:\n  handlers:\n  \ta: {builtin: noop}\n"),
+                HasSubstr("line 3 is indented by a tab"));
     settings into;
-    EXPECT_THROW(read_config("/nonexistent/worker.yml", into), usage_error);
+    for (const auto& [file, problem] :
+         {std::pair{"/nonexistent/worker.yml", "No such file or directory"}, {"/tmp", "is a directory"}}) {
+        try {
+            read_config(file, into);
+            ADD_FAILURE() << file;
+        } catch (const usage_error& refused) {
+            EXPECT_THAT(refused.what(), testing::AllOf(HasSubstr(file), HasSubstr(problem)));
+        }
+    }
+}
+
+TEST_F(config_file, nothing_below_the_root_key_means_all_defaults) {
+    EXPECT_EQ(read("haul:\n").worker.max_threads, settings{}.worker.max_threads);
+    EXPECT_EQ(read("--- \nhaul: ~\n...\n").worker.max_threads, settings{}.worker.max_threads);
+}
+
+TEST_F(config_file, numbers_are_decimal) {
+    EXPECT_EQ(read("haul: {max_threads: 10}").worker.max_threads, 10);
+    EXPECT_EQ(read("haul: {polling_jitter: 0}").worker.polling_jitter, 0);
+    EXPECT_EQ(read("haul: {polling_jitter: 0.25}").worker.polling_jitter, 0.25);
+    EXPECT_EQ(read("haul: {polling_interval: 1e2}").worker.polling_interval, 100s);
+    EXPECT_THAT(complaint("haul: {max_threads: 010}"), HasSubstr("without leading zeros"));
+}
+
+TEST_F(config_file, blanks_around_the_names_of_queues_are_no_part_of_them) {
+    const auto queues = read("haul: {queues: ' a , b : 2,c '}").worker.queues;
+    ASSERT_EQ(queues.size(), 3u);
+    EXPECT_EQ(queues[0].name + queues[1].name + queues[2].name, "abc");
+    EXPECT_EQ(queues[1].weight, 2);
+    EXPECT_THAT(read("haul: {queues: '- a, b'}").worker.exclude, ElementsAre("a", "b"));
+    EXPECT_THAT(complaint("haul: {queues: 'a, ,b'}"), HasSubstr("haul.queues"));
+    EXPECT_EQ(read("haul:\n  queues:\n    - {name: ' a '}\n").worker.queues[0].name, " a ");
 }
 
 } // namespace

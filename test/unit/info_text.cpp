@@ -78,8 +78,24 @@ TEST(text_table, counts_characters_and_not_bytes) {
     table.add({"ä🙂", "1"});
     table.add({"abcdef", "20"});
     EXPECT_EQ(table.render(false), "name     n\n"
-                                   "ä🙂       1\n"
+                                   "ä🙂      1\n"
                                    "abcdef  20\n");
+}
+
+TEST(text_table, aligns_wide_and_combining_characters) {
+    text_table table{{{"name"}, {"n", text_table::align::right}}};
+    table.add({"日本", "1"});
+    table.add({"e\u0301t", "2"});
+    EXPECT_EQ(table.render(false), "name  n\n"
+                                   "日本  1\n"
+                                   "e\u0301t    2\n");
+}
+
+TEST(text_table, shows_only_what_is_printable) {
+    text_table table{{{"name"}}};
+    for (const char* name : {"C1 \u009b2J", "bidi \u202egpj", "hidden \u200b", "bytes \xff\xc2", "\x7f"})
+        table.add({name});
+    EXPECT_EQ(table.render(false), "name\nC1 ?2J\nbidi ?gpj\nhidden ?\nbytes ??\n?\n");
 }
 
 TEST(text_table, lines_end_without_blanks) {

@@ -32,11 +32,9 @@ public:
     int priority() const noexcept override { return 7; }
     int attempt() const noexcept override { return 2; }
     int max_attempts() const noexcept override { return 5; }
-    std::chrono::system_clock::time_point run_at() const noexcept override { return {}; }
-    std::chrono::system_clock::time_point enqueued_at() const noexcept override { return {}; }
-    std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override {
-        return {};
-    }
+    haul::timestamp run_at() const noexcept override { return {}; }
+    haul::timestamp enqueued_at() const noexcept override { return {}; }
+    std::optional<haul::timestamp> interrupted_at() const noexcept override { return {}; }
     std::string_view last_error() const noexcept override { return {}; }
     std::optional<std::int64_t> workflow_id() const noexcept override { return 9; }
     std::string_view cron_name() const noexcept override { return "nightly"; }
@@ -117,10 +115,27 @@ TEST(worker_exec, large_input_and_output_do_not_block_each_other) {
     EXPECT_EQ(expect<haul::completed>(sh("exit 0", job)).result, "") << "it need not read its input";
 }
 
-TEST(worker_exec, a_result_above_1_mb_is_dropped_and_logged) {
+TEST(worker_exec, a_result_above_1_mb_is_replaced_by_a_note_and_logged) {
     fake_job job;
-    EXPECT_EQ(expect<haul::completed>(sh("head -c 1100000 /dev/zero | tr '\\0' x", job)).result, "");
+    const auto result = expect<haul::completed>(sh("head -c 1100000 /dev/zero | tr '\\0' x", job)).result;
+    EXPECT_THAT(nlohmann::json::parse(result).get<std::string>(), testing::HasSubstr("longer than 1 MB"));
     EXPECT_NE(job.logged.find("1 MB"), std::string::npos);
+}
+
+TEST(worker_exec, numbers_of_any_size_are_json_and_what_looks_like_them_is_not) {
+    const auto result_of = [](const std::string& output) {
+        fake_job job;
+        job.input = output;
+        return expect<haul::completed>(sh("cat", job)).result;
+    };
+    const std::string long_number(400, '7');
+    for (const std::string& json :
+         {std::string{"{\"n\":1e400}"}, "[" + long_number + "]", "-0." + long_number + "E-" + "1234",
+          std::string{"\"a\\\"1e400\""}, std::string{"{\"0123\": 10}"}})
+        EXPECT_EQ(result_of(json), json);
+    for (const std::string text :
+         {"0123", "[01e400]", "1e", "1e400 apples", "{\"n\":1e400", "\"1", "1.", "--1"})
+        EXPECT_EQ(result_of(text), nlohmann::json(text).dump());
 }
 
 TEST(worker_exec, exit_statuses) {
@@ -292,11 +307,13 @@ TEST(worker_plugin, of_another_version_is_refused) {
         "later.cpp", "#include <haul/plugin.hpp>\n"
                      "static haul::outcome nothing(const haul::job_context&) { return haul::completed{}; }\n"
                      "extern \"C\" const haul::plugin_entry haul_plugin;\n"
-                     "const haul::plugin_entry haul_plugin{haul::plugin_interface + DISTANCE, nothing};\n");
+                     "const haul::plugin_entry haul_plugin{haul::plugin_interface + DISTANCE,\n"
+                     "                                     haul::detail::this_build, nothing};\n");
     const auto object = [&](const std::string& distance) {
         const auto file = (directory.path() / ("later" + distance + ".so")).string();
         haul::test::run({"g++", "-std=c++17", "-shared", "-fPIC", "-DDISTANCE=" + distance, "-I",
-                         HAUL_SOURCE_DIR "/worker/include", source, "-o", file});
+                         HAUL_SOURCE_DIR "/worker/include", "-I", HAUL_SOURCE_DIR "/client-cpp/include",
+                         source, "-o", file});
         return file;
     };
     EXPECT_TRUE(haul::core::make_plugin_handler(object("0")));
@@ -308,6 +325,37 @@ TEST(worker_plugin, of_another_version_is_refused) {
             EXPECT_THAT(refused.what(), testing::HasSubstr("was built for another version of haul"));
         }
     }
+}
+
+TEST(worker_plugin, built_with_other_flags_is_refused) {
+    const haul::test::temporary_directory directory;
+    const auto source = directory.write(
+        "count.cpp", "#include <haul/plugin.hpp>\n"
+                     "static haul::outcome count(const haul::job_context&) { return haul::completed{}; }\n"
+                     "HAUL_PLUGIN(count)\n");
+    const auto complaint = [&](const std::vector<std::string>& flags) -> std::string {
+        // Each under a name of its own: what is loaded stays.
+        const auto object =
+            (directory.path() / ("count" + (flags.empty() ? "" : flags.front()) + ".so")).string();
+        std::vector<std::string> command{"g++", "-std=c++17", "-shared", "-fPIC"};
+        if (const std::string sanitizer = HAUL_SANITIZER_FLAGS; !sanitizer.empty())
+            command.push_back(sanitizer);
+        command.insert(command.end(), flags.begin(), flags.end());
+        command.insert(command.end(), {"-I", HAUL_SOURCE_DIR "/worker/include", "-I",
+                                       HAUL_SOURCE_DIR "/client-cpp/include", source, "-o", object});
+        haul::test::run(command);
+        try {
+            haul::core::make_plugin_handler(object);
+            return "";
+        } catch (const haul::error& refused) {
+            return refused.what();
+        }
+    };
+    EXPECT_EQ(complaint({}), "");
+    EXPECT_THAT(complaint({"-D_GLIBCXX_DEBUG"}), testing::HasSubstr("_GLIBCXX_DEBUG 1 (worker: 0)"));
+    EXPECT_THAT(complaint({"-D_GLIBCXX_USE_CXX11_ABI=0"}),
+                testing::HasSubstr("size of std::string 8 (worker: 32)"));
+    EXPECT_THAT(complaint({"-DJSON_DIAGNOSTICS=1"}), testing::HasSubstr("size of nlohmann::json"));
 }
 
 TEST(worker_sql, wants_a_schema_and_a_name) {

@@ -185,6 +185,17 @@ TEST_F(worker_executor, a_transaction_without_a_database_is_not_the_jobs_failure
     EXPECT_TRUE(std::holds_alternative<haul::snooze>(reports.endings.back().second));
 }
 
+TEST_F(worker_executor, texts_of_endings_have_a_limit) {
+    const std::string huge(300'000, 'x');
+    EXPECT_LT(
+        run_to<haul::retry>([&](auto&) -> haul::outcome { throw std::runtime_error{huge}; }).error.size(),
+        9000u);
+    EXPECT_LT(run_to<haul::fail_for_good>([&](auto&) { return haul::fail_for_good{huge}; }).error.size(),
+              9000u);
+    EXPECT_LT(run_to<haul::discard>([&](auto&) { return haul::discard{huge}; }).reason.size(), 9000u);
+    EXPECT_LT(run_to<haul::cancel>([&](auto&) { return haul::cancel{huge}; }).reason.size(), 9000u);
+}
+
 TEST_F(worker_executor, a_shortage_of_the_worker_is_not_the_jobs_failure) {
     const auto begun = std::chrono::steady_clock::now();
     const auto how = run_to<haul::snooze>([](auto&) -> haul::outcome { throw_system_error(EMFILE, "pipe"); });

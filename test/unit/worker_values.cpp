@@ -35,6 +35,19 @@ TEST(worker_binary, the_servers_epoch_is_the_year_2000) {
     EXPECT_EQ(in_utc(read_timestamp(bytes)), "1999-12-31T23:59:59.999999Z");
 }
 
+TEST(worker_binary, times_that_nanoseconds_do_not_hold) {
+    const auto text_of = [](std::int64_t since_2000) {
+        std::string bytes;
+        write_int64(bytes, since_2000);
+        return in_utc(read_timestamp(bytes));
+    };
+    EXPECT_EQ(text_of(-63082281600'000'000), "0001-01-01T00:00:00.000000Z");
+    EXPECT_EQ(text_of(9467107200'000'001), "2300-01-01T00:00:00.000001Z");
+    EXPECT_EQ(text_of(252455615999'999'999), "9999-12-31T23:59:59.999999Z");
+    EXPECT_EQ(text_of(std::numeric_limits<std::int64_t>::max()).substr(0, 6), "294247");
+    EXPECT_EQ(in_utc(std::chrono::system_clock::time_point{-1ns}), "1969-12-31T23:59:59.999999Z");
+}
+
 TEST(worker_binary, arrays) {
     array_builder ids{type::int8};
     EXPECT_EQ(ids.bytes(), std::string_view("\0\0\0\0\0\0\0\0\0\0\0\x14", 12));
@@ -66,6 +79,10 @@ TEST(worker_text, log_values_are_quoted_where_they_must_be) {
     EXPECT_EQ(log_value(""), "\"\"");
     EXPECT_EQ(log_value("two words"), "\"two words\"");
     EXPECT_EQ(log_value("a=\"b\"\n\x01"), "\"a=\\\"b\\\"\\n\\x01\"");
+    EXPECT_EQ(log_value("Grüße"), "Grüße");
+    EXPECT_EQ(log_value("\u009b2J"), "\"\\u009b2J\"") << "a control sequence";
+    EXPECT_EQ(log_value("\u202egpj.exe"), "\"\\u202egpj.exe\"") << "from right to left";
+    EXPECT_EQ(log_value("\xff"), "\"\\xff\"") << "no UTF-8";
 }
 
 TEST(worker_text, tail_is_the_end_in_whole_lines) {
@@ -73,6 +90,19 @@ TEST(worker_text, tail_is_the_end_in_whole_lines) {
     EXPECT_EQ(tail("one\ntwo\nthree\n", 8), "three");
     EXPECT_EQ(tail("0123456789", 4), "6789");
     EXPECT_EQ(in_seconds(1500ms), "1.5 s");
+}
+
+TEST(worker_text, long_texts_keep_beginning_and_end) {
+    EXPECT_EQ(shortened("short", 5), "short");
+    const auto text = shortened("begin" + std::string(300'000, 'x') + "end", 100);
+    EXPECT_LT(text.size(), 150u);
+    EXPECT_EQ(text.substr(0, 5), "begin");
+    EXPECT_EQ(text.substr(text.size() - 3), "end");
+    EXPECT_NE(text.find("299908 bytes"), std::string::npos) << text;
+    std::string wide;
+    for (int i = 0; i < 100; ++i)
+        wide += "€";
+    EXPECT_TRUE(is_utf8(shortened(wide, 50)));
 }
 
 TEST(worker_registry, refuses_bad_and_duplicate_kinds) {

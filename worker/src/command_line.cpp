@@ -16,7 +16,7 @@ namespace {
 
 /// The flags of "haul run" as they were given.
 struct run_flags {
-    std::string config;
+    std::optional<std::string> config;
     std::optional<std::string> dsn;
     std::optional<std::string> identifier;
     std::optional<std::string> name_space;
@@ -150,7 +150,8 @@ void add_run_options(CLI::App& run, run_flags& flags) {
         ->type_name("NAME")
         ->check(CLI::Validator{[](std::string& s) { return s.empty() ? "must not be empty" : ""; }, ""});
     run.add_option("--namespace", flags.name_space, "Take only queues named NAMESPACE.…")
-        ->type_name("NAMESPACE");
+        ->type_name("NAMESPACE")
+        ->check(CLI::Validator{[](std::string& s) { return s.empty() ? "must not be empty" : ""; }, ""});
     run.add_option(
            "--queue", flags.queues,
            "Queues to take: a,b in this order; -a,b all but these; a:8,b:1 by weight; * all. Repeatable")
@@ -199,8 +200,8 @@ command run_command(const run_flags& flags) {
     command result;
     result.what = command::verb::run;
     result.settings.worker.wait_for_database = default_wait_for_database();
-    if (!flags.config.empty())
-        read_config(flags.config, result.settings);
+    if (flags.config)
+        read_config(*flags.config, result.settings);
     apply(flags, result.settings);
     check(result.settings);
     if (result.settings.handlers.empty())

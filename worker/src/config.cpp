@@ -1,13 +1,20 @@
 #include "config.hpp"
 
 #include "queue_spec.hpp"
+#include "text.hpp"
 #include "yaml_entry.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
+#include <sstream>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 #include <yaml-cpp/yaml.h>
@@ -35,6 +42,8 @@ void read_queue(const yaml_entry& item, worker_options& worker) {
 }
 
 void read_queues(const yaml_entry& queues, worker_options& worker) {
+    if (queues.is_list() && queues.items().empty())
+        queues.fail("names no queue; leave the key out to take all");
     for (const auto& item : queues.is_list() ? queues.items() : std::vector<yaml_entry>{queues})
         item.naming_place([&] { read_queue(item, worker); });
 }
@@ -139,13 +148,41 @@ std::string known_keys() {
     return list;
 }
 
+std::string content_of(const std::string& file) {
+    std::error_code none;
+    if (std::filesystem::is_directory(file, none))
+        throw usage_error{"the configuration file " + file + " is a directory"};
+    std::ifstream in{file, std::ios::binary};
+    std::string content;
+    if (in)
+        content.assign(std::istreambuf_iterator<char>{in}, {});
+    if (!in)
+        throw usage_error{"cannot read the configuration file " + file + ": " +
+                          std::generic_category().message(errno)};
+    return content;
+}
+
+/// The parser's complaints about a tab at the beginning of a line do not speak of it.
+std::string tab_note(const std::string& content, int line) {
+    std::istringstream lines{content};
+    std::string text;
+    for (int i = 0; i <= line && std::getline(lines, text); ++i) {
+        if (text.find_first_not_of(' ') == text.find('\t') && text.find('\t') != std::string::npos)
+            return "; line " + std::to_string(i + 1) + " is indented by a tab, where YAML takes blanks only";
+    }
+    return "";
+}
+
 YAML::Node load(const std::string& file) {
+    const std::string content = content_of(file);
     try {
-        return YAML::LoadFile(file);
-    } catch (const YAML::BadFile&) {
-        throw usage_error{"cannot read the configuration file " + file};
+        const auto documents = YAML::LoadAll(content);
+        if (documents.size() > 1)
+            throw usage_error{yaml_place(file, documents[1].Mark()) +
+                              ": a second document, which nobody would read"};
+        return documents.empty() ? YAML::Node{} : documents.front();
     } catch (const YAML::Exception& e) {
-        throw usage_error{yaml_place(file, e.mark) + ": " + e.msg};
+        throw usage_error{yaml_place(file, e.mark) + ": " + e.msg + tab_note(content, e.mark.line)};
     }
 }
 
@@ -172,6 +209,11 @@ void read_config(const std::string& file, settings& into) {
 
 void check(const settings& settings) {
     const auto& worker = settings.worker;
+    for (const auto& [what, name] :
+         {std::pair{"identifier", worker.identifier}, {"namespace", worker.name_space}}) {
+        if (!core::is_utf8(name))
+            throw usage_error{std::string{what} + " must be UTF-8 text"};
+    }
     if (worker.min_priority > worker.max_priority)
         throw usage_error{"min_priority (" + std::to_string(worker.min_priority) +
                           ") is above max_priority (" + std::to_string(worker.max_priority) + ")"};

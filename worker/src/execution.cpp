@@ -47,15 +47,15 @@ const nlohmann::json& execution::args() const {
     return *args_;
 }
 
-std::chrono::system_clock::time_point execution::run_at() const noexcept {
+timestamp execution::run_at() const noexcept {
     return read_timestamp(job_.value(column::run_at));
 }
 
-std::chrono::system_clock::time_point execution::enqueued_at() const noexcept {
+timestamp execution::enqueued_at() const noexcept {
     return read_timestamp(job_.value(column::enqueued_at));
 }
 
-std::optional<std::chrono::system_clock::time_point> execution::interrupted_at() const noexcept {
+std::optional<timestamp> execution::interrupted_at() const noexcept {
     if (job_.is_null(column::interrupted_at))
         return std::nullopt;
     return read_timestamp(job_.value(column::interrupted_at));

@@ -27,9 +27,9 @@ public:
     int priority() const noexcept override;
     int attempt() const noexcept override;
     int max_attempts() const noexcept override;
-    std::chrono::system_clock::time_point run_at() const noexcept override;
-    std::chrono::system_clock::time_point enqueued_at() const noexcept override;
-    std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept override;
+    timestamp run_at() const noexcept override;
+    timestamp enqueued_at() const noexcept override;
+    std::optional<timestamp> interrupted_at() const noexcept override;
     std::string_view last_error() const noexcept override;
     std::optional<std::int64_t> workflow_id() const noexcept override;
     std::string_view cron_name() const noexcept override;

@@ -16,6 +16,9 @@ constexpr std::chrono::milliseconds after_lost_connection{1000};
 /// The same for one that the worker had no descriptors, memory or processes for, and the pause of the thread.
 constexpr std::chrono::milliseconds after_shortage{1000};
 
+/// Bytes of an error or a reason that are kept, in the log and by the server.
+constexpr std::size_t longest_text = 8192;
+
 ending widened(outcome&& how) {
     return std::visit([](auto&& one) -> ending { return std::forward<decltype(one)>(one); }, std::move(how));
 }
@@ -33,16 +36,17 @@ std::string message_of(std::exception_ptr thrown) {
 constexpr const char* name_of[] = {"completed", "failed",  "failed_for_good", "discarded",
                                    "cancelled", "snoozed", "interrupted",     "settled"};
 
-std::string text_of(const ending& how) {
-    if (const auto* again = std::get_if<retry>(&how))
-        return again->error;
-    if (const auto* failure = std::get_if<fail_for_good>(&how))
-        return failure->error;
-    if (const auto* reason = std::get_if<discard>(&how))
-        return reason->reason;
-    if (const auto* reason = std::get_if<cancel>(&how))
-        return reason->reason;
-    return {};
+// The text of an ending that has one.
+std::string* text_of(ending& how) {
+    if (auto* again = std::get_if<retry>(&how))
+        return &again->error;
+    if (auto* failure = std::get_if<fail_for_good>(&how))
+        return &failure->error;
+    if (auto* reason = std::get_if<discard>(&how))
+        return &reason->reason;
+    if (auto* reason = std::get_if<cancel>(&how))
+        return &reason->reason;
+    return nullptr;
 }
 
 } // namespace
@@ -64,6 +68,8 @@ void executor::run(job& what) noexcept {
     } catch (const std::exception& failure) {
         how = retry{failure.what()};
     }
+    if (auto* text = text_of(how))
+        *text = shortened(std::move(*text), longest_text);
     log_ending(what, how);
     reports_.report(what, std::move(how));
     pause_if_short();
@@ -82,16 +88,16 @@ void executor::pause_if_short() const {
         cancellation_.raised().wait_until(std::chrono::steady_clock::now() + after_shortage);
 }
 
-void executor::log_ending(const job& what, const ending& how) const {
+void executor::log_ending(const job& what, ending& how) const {
     const bool good = std::holds_alternative<completed>(how) || std::holds_alternative<settled>(how);
     const bool bad = std::holds_alternative<retry>(how) || std::holds_alternative<fail_for_good>(how);
     const auto level = good ? spdlog::level::debug : bad ? spdlog::level::warn : spdlog::level::info;
     if (!log_.should_log(level))
         return;
-    const auto text = text_of(how);
+    const auto* text = text_of(how);
     log_.log(level, "event={} job={} kind={} attempt={}{}", name_of[how.index()], what.id(),
              log_value(what.value(protocol::column::kind)), read_int32(what.value(protocol::column::attempt)),
-             text.empty() ? "" : " message=" + log_value(text));
+             text && !text->empty() ? " message=" + log_value(*text) : "");
 }
 
 ending executor::execute(job& what) {

@@ -29,7 +29,7 @@ private:
     ending complete_within_transaction(const job& what, const completed& how);
     ending postponed(const execution& context, const unavailable& lack);
     void pause_if_short() const;
-    void log_ending(const job& what, const ending& how) const;
+    void log_ending(const job& what, ending& how) const;
 
     const registry& handlers_;
     report_sink& reports_;

@@ -14,12 +14,21 @@ namespace {
 constexpr int exit_failure = 1;
 constexpr int exit_usage = 2;
 
+void add(haul::worker& worker, const haul::handler_spec& spec) {
+    try {
+        worker.add(spec);
+    } catch (const haul::error& e) {
+        throw program::usage_error{"the handler of kind \"" + spec.kind + "\": " + e.what(), e.sqlstate(),
+                                   e.detail(), e.hint()};
+    }
+}
+
 int run(const program::settings& settings) {
     auto options = settings.worker;
     options.reap_orphans = true; // this thread has no other children, but those of the shell that became haul
     haul::worker worker{options};
     for (const auto& spec : settings.handlers)
-        worker.add(spec);
+        add(worker, spec);
     return worker.run();
 }
 

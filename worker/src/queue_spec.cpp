@@ -17,6 +17,15 @@ void check_name(const std::string& name) {
         throw error{"a queue name must have 1 to 63 characters, not \"" + name + "\""};
 }
 
+/// Without the blanks around it: "a, b" names the same queues as "a,b".
+std::string trimmed(const std::string& text) {
+    const char* blanks = " \t\r\n";
+    const auto begin = text.find_first_not_of(blanks);
+    if (begin == std::string::npos)
+        return {};
+    return text.substr(begin, text.find_last_not_of(blanks) + 1 - begin);
+}
+
 std::optional<double> number(const std::string& text) {
     double value = 0;
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -28,10 +37,10 @@ std::optional<double> number(const std::string& text) {
 /// "critical:8" with its weight, any other name as it is.
 void add_weighted(worker_options& options, const std::string& item) {
     const auto colon = item.rfind(':');
-    const auto weight = colon == std::string::npos ? std::nullopt : number(item.substr(colon + 1));
+    const auto weight = colon == std::string::npos ? std::nullopt : number(trimmed(item.substr(colon + 1)));
     if (weight) {
         options.weighted = true;
-        add_queue(options, {item.substr(0, colon), *weight});
+        add_queue(options, {trimmed(item.substr(0, colon)), *weight});
     } else {
         add_queue(options, {item, 1});
     }
@@ -39,14 +48,15 @@ void add_weighted(worker_options& options, const std::string& item) {
 
 } // namespace
 
-void add_queues(worker_options& options, const std::string& spec) {
+void add_queues(worker_options& options, const std::string& given) {
+    const std::string spec = trimmed(given);
     if (spec == "*")
         return; // no queues named is all queues
     const bool is_exclusion = !spec.empty() && spec.front() == '-';
     std::string::size_type begin = is_exclusion ? 1 : 0;
     while (true) {
         const auto end = std::min(spec.find(',', begin), spec.size());
-        const std::string item = spec.substr(begin, end - begin);
+        const std::string item = trimmed(spec.substr(begin, end - begin));
         if (item == "*")
             throw error{"\"*\" takes all queues and cannot stand among others"};
         if (is_exclusion)

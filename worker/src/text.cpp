@@ -1,31 +1,20 @@
 #include "text.hpp"
 
+#include "utf8.hpp"
+
 #include <cstdint>
-#include <fmt/chrono.h>
+#include <ctime>
 #include <fmt/format.h>
 
 namespace haul::core {
 
 namespace {
 
-// Length of the UTF-8 sequence at the start of the text; 0 when there is none.
+// Length of the UTF-8 sequence at the start of the text; 0 when there is none, and for NUL.
 std::size_t sequence_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-    const std::uint8_t first = byte(0);
-    if (first < 0x80)
-        return first == 0 ? 0 : 1;
-    const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || text.size() < length)
-        return 0;
-    for (std::size_t i = 1; i < length; ++i) {
-        if ((byte(i) & 0xC0) != 0x80)
-            return 0;
-    }
-    const std::uint8_t second = byte(1);
-    const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-    const bool beyond =
-        (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F); // surrogates; the end
-    return overlong || beyond ? 0 : length;
+    const std::size_t size = text.size();
+    const auto character = take_character(text);
+    return character && *character != 0 ? size - text.size() : 0;
 }
 
 } // namespace
@@ -85,24 +74,30 @@ std::string json_to_ascii(std::string_view json) {
 }
 
 std::string log_value(std::string_view value) {
-    const auto plain = [](char c) {
-        return static_cast<unsigned char>(c) > ' ' && c != '"' && c != '=' && c != 0x7F;
+    const auto is_plain = [](std::optional<char32_t> c) {
+        return c && is_printable(*c) && *c != ' ' && *c != '"' && *c != '=';
     };
     bool quotes = value.empty();
-    for (const char c : value)
-        quotes = quotes || !plain(c);
+    for (auto rest = value; !rest.empty() && !quotes;)
+        quotes = !is_plain(take_character(rest));
     if (!quotes)
         return std::string{value};
     std::string text = "\"";
-    for (const char c : value) {
-        if (c == '"' || c == '\\')
-            text += {'\\', c};
-        else if (c == '\n')
+    while (!value.empty()) {
+        const auto before = value;
+        const auto character = take_character(value);
+        if (!character)
+            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(before[0]));
+        else if (*character == '"' || *character == '\\')
+            text += {'\\', before[0]};
+        else if (*character == '\n')
             text += "\\n";
-        else if (static_cast<unsigned char>(c) < ' ' || c == 0x7F)
-            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+        else if (is_printable(*character))
+            text += before.substr(0, before.size() - value.size());
+        else if (*character < 0x80)
+            text += fmt::format("\\x{:02x}", static_cast<unsigned>(*character));
         else
-            text += c;
+            text += fmt::format("\\u{:04x}", static_cast<unsigned>(*character));
     }
     return text + '"';
 }
@@ -111,11 +106,28 @@ std::string in_seconds(std::chrono::microseconds duration) {
     return fmt::format("{:g} s", std::chrono::duration<double>{duration}.count());
 }
 
-std::string in_utc(std::chrono::system_clock::time_point time) {
-    const auto whole = std::chrono::floor<std::chrono::seconds>(time);
-    const auto fraction = std::chrono::duration_cast<std::chrono::microseconds>(time - whole);
-    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:06}Z",
-                       fmt::gmtime(std::chrono::system_clock::to_time_t(whole)), fraction.count());
+std::string in_utc(timestamp time) {
+    const auto whole = std::chrono::floor<std::chrono::seconds>(time).time_since_epoch();
+    const std::time_t seconds = whole.count();
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                       parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                       (time.time_since_epoch() - whole).count());
+}
+
+std::string shortened(std::string text, std::size_t most) {
+    if (text.size() <= most)
+        return text;
+    const auto is_inside = [&](std::size_t at) {
+        return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+    };
+    std::size_t head = most / 2, tail = text.size() - most / 2;
+    while (head > 0 && is_inside(head))
+        --head;
+    while (tail < text.size() && is_inside(tail))
+        ++tail;
+    return text.substr(0, head) + fmt::format("\n[… {} bytes …]\n", tail - head) + text.substr(tail);
 }
 
 std::string_view tail(std::string_view text, std::size_t most) {

@@ -13,12 +13,6 @@ constexpr const char* bold = "\033[1m";
 constexpr const char* normal = "\033[0m";
 constexpr const char* gap = "  ";
 
-std::string printable(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }, '?');
-    return text;
-}
-
 std::string coloured(const std::string& text, const char* colour) {
     return text.empty() ? text : colour + text + normal;
 }
@@ -28,16 +22,16 @@ std::string coloured(const std::string& text, const char* colour) {
 std::string text_table::render(bool colours) const {
     std::vector<std::size_t> widths;
     for (std::size_t i = 0; i < columns_.size(); ++i) {
-        std::size_t width = utf8_length(columns_[i].title);
+        std::size_t width = display_width(columns_[i].title);
         for (const auto& row : rows_)
-            width = std::max(width, utf8_length(row[i].text));
+            width = std::max(width, display_width(printable(row[i].text)));
         widths.push_back(width);
     }
 
     std::string out;
     std::string blanks; // owed before the next text, so that no line ends with them
     const auto put = [&](std::size_t i, const std::string& text, const char* colour) {
-        const std::string padding(widths[i] - utf8_length(text), ' ');
+        const std::string padding(widths[i] - display_width(text), ' ');
         const bool is_right = columns_[i].side == align::right;
         if (is_right)
             blanks += padding;

@@ -28,8 +28,8 @@ public:
     void add(std::vector<cell> row) { rows_.push_back(std::move(row)); }
     bool empty() const { return rows_.empty(); }
 
-    /// Each line ends with a newline and without blanks. Control characters come out as "?", so that no name
-    /// can break the layout or reach the terminal.
+    /// Each line ends with a newline and without blanks. What is not printable comes out as "?", so that no
+    /// name can break the layout or command the terminal.
     std::string render(bool colours) const;
 
 private:

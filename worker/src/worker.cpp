@@ -17,6 +17,7 @@
 #include "trouble.hpp"
 #include "unavailable.hpp"
 
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <sys/wait.h>
@@ -119,13 +120,10 @@ public:
 
     /// After the end: threads are left that only the end of the process can stop. Jobs that still run have
     /// been given back, so nothing of them may take effect any more.
-    bool abandoned() const noexcept { return fetcher_.abandoned() || fetcher_.cancelling(); }
+    bool abandoned() const noexcept { return abandoned_; }
     /// After the end: whether the server was told of everything, and it was no fault of the set-up that ended
     /// it.
-    bool told_everything() const noexcept {
-        return reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered() &&
-               !fetcher_.hopeless();
-    }
+    bool told_everything() const noexcept { return told_everything_; }
 
 private:
     std::string application_name(const std::string& purpose) const {
@@ -217,6 +215,10 @@ private:
             pool_.join();
             reporter_.finish();
         }
+        // While the thread lives, nobody else may ask these.
+        abandoned_ = fetcher_.abandoned() || fetcher_.cancelling();
+        told_everything_ = reporter_.accepted() == reporter_.delivered() && !fetcher_.still_registered() &&
+                           !fetcher_.hopeless();
         log_.logger().info("event=ended");
         log_.logger().flush();
         ended_.set();
@@ -238,6 +240,8 @@ private:
     pool pool_;
     fetcher fetcher_;
     std::exception_ptr failure_;
+    std::atomic<bool> abandoned_{false};
+    std::atomic<bool> told_everything_{false};
     std::mutex joining_;
     std::thread thread_;
 };

@@ -1,16 +1,29 @@
 #include "yaml_entry.hpp"
 
+#include "text.hpp"
 #include "utf8.hpp"
 
+#include <cctype>
+#include <charconv>
 #include <set>
 
 namespace haul::program {
 
 namespace {
 
+bool decode(const YAML::Node& node, bool& value) {
+    return YAML::convert<bool>::decode(node, value);
+}
+
+/// A number in decimal. One with a leading zero is octal to some readers of YAML, and decimal to others.
 template <typename T>
-bool decode(const YAML::Node& node, T& value) {
-    return YAML::convert<T>::decode(node, value);
+bool decode_number(const std::string& text, T& value) {
+    const auto digits = text.find_first_not_of('-');
+    const bool is_ambiguous = digits != std::string::npos && text[digits] == '0' &&
+                              digits + 1 < text.size() &&
+                              std::isdigit(static_cast<unsigned char>(text[digits + 1]));
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return !is_ambiguous && problem == std::errc{} && end == text.data() + text.size();
 }
 
 /// 0.5 as "0.5" and 60.0 as "60".
@@ -40,6 +53,8 @@ bool yaml_entry::is_boolean() const {
 std::string yaml_entry::text() const {
     if (!is_text())
         fail("must be a text");
+    if (!core::is_utf8(value_.Scalar()))
+        fail("must be UTF-8 text without the character NUL");
     return value_.Scalar();
 }
 
@@ -59,16 +74,17 @@ bool yaml_entry::boolean() const {
 
 long long yaml_entry::integer(long long least, long long most) const {
     long long value = 0;
-    if (!is_plain() || !decode(value_, value) || value < least || value > most)
-        fail("must be a whole number between " + std::to_string(least) + " and " + std::to_string(most) +
-             actual());
+    if (!is_plain() || !decode_number(value_.Scalar(), value) || value < least || value > most)
+        fail("must be a whole number without leading zeros between " + std::to_string(least) + " and " +
+             std::to_string(most) + actual());
     return value;
 }
 
 double yaml_entry::number(double least, double most) const {
     double value = 0;
-    if (!is_plain() || !decode(value_, value) || !(value >= least && value <= most))
-        fail("must be a number between " + short_text(least) + " and " + short_text(most) + actual());
+    if (!is_plain() || !decode_number(value_.Scalar(), value) || !(value >= least && value <= most))
+        fail("must be a number without leading zeros between " + short_text(least) + " and " +
+             short_text(most) + actual());
     return value;
 }
 
@@ -93,6 +109,8 @@ std::vector<yaml_entry> yaml_entry::items() const {
 }
 
 std::vector<yaml_entry> yaml_entry::members() const {
+    if (is_empty())
+        return {};
     if (!is_mapping())
         fail("must be a mapping");
     std::vector<yaml_entry> result;
@@ -101,6 +119,8 @@ std::vector<yaml_entry> yaml_entry::members() const {
         if (!member.first.IsScalar())
             fail("has a key that is not a text");
         const std::string& key = member.first.Scalar();
+        if (!core::is_utf8(key))
+            fail("has a key that is not UTF-8 text without the character NUL");
         result.emplace_back(file_, path_.empty() ? key : path_ + '.' + key, key, member.first, member.second);
         if (!keys.insert(key).second)
             result.back().fail("is given twice");
@@ -114,7 +134,7 @@ bool yaml_entry::is_plain() const {
 }
 
 std::string yaml_entry::actual() const {
-    return is_text() ? ", not \"" + value_.Scalar() + '"' : "";
+    return is_text() ? ", not \"" + printable(value_.Scalar()) + '"' : "";
 }
 
 } // namespace haul::program

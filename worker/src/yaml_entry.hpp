@@ -24,6 +24,7 @@ public:
     const std::string& key() const { return key_; }
     [[noreturn]] void fail(const std::string& message) const;
 
+    bool is_empty() const { return value_.IsNull(); }
     bool is_text() const { return value_.IsScalar(); }
     bool is_list() const { return value_.IsSequence(); }
     bool is_mapping() const { return value_.IsMap(); }
@@ -38,8 +39,9 @@ public:
     std::chrono::milliseconds
     seconds(double least = shortest_seconds) const; ///< written as a number of seconds
     std::vector<std::string> texts() const;
-    std::vector<yaml_entry> items() const;   ///< of a list
-    std::vector<yaml_entry> members() const; ///< of a mapping, in their order, each key once
+    std::vector<yaml_entry> items() const; ///< of a list
+    std::vector<yaml_entry>
+    members() const; ///< of a mapping, in their order, each key once; of nothing, none
 
     /// Runs `function`, whose complaints (haul::error) then name this place.
     template <typename Function>

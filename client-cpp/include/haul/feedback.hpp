@@ -4,6 +4,7 @@
 #include "haul/connection.hpp"
 #include "haul/enqueue.hpp"
 #include "haul/error.hpp"
+#include "haul/timestamp.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -29,7 +30,7 @@ struct reply {
     std::string result_text; ///< what the handler returned, as JSON text; empty: nothing
     std::string error;       ///< why it did not succeed; empty when it did
     bool repeats = false;    ///< a run of a periodic job, of which there will be more
-    std::chrono::system_clock::time_point finished_at; ///< by the server's clock
+    timestamp finished_at;   ///< by the server's clock
 
     bool succeeded() const noexcept { return state == end_state::completed; }
     nlohmann::json result() const; ///< null: nothing

@@ -1,6 +1,8 @@
 #ifndef HAUL_JOB_HPP
 #define HAUL_JOB_HPP
 
+#include "haul/timestamp.hpp"
+
 #include <chrono>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -32,17 +34,17 @@ enum class duplicate_action {
 /// default of its column in haul.jobs. Values are checked by the server, which refuses a bad one with
 /// haul::bad_job.
 struct job_options {
-    std::optional<std::string> queue;                            ///< 1 to 63 characters; default "default"
-    std::optional<int> priority;                                 ///< 1 runs first, 32767 last; default 16383
-    std::optional<std::chrono::system_clock::time_point> run_at; ///< not started before; default: at once
-    std::optional<interval> wait;             ///< the same, counted from now by the server's clock
-    std::optional<int> max_attempts;          ///< executions in all; default 21
-    std::optional<std::string> backoff;       ///< such as "exponential(5,2)" or "constant(10)"
-    std::optional<interval> timeout;          ///< the worker stops an execution after this
-    std::optional<timeout_action> on_timeout; ///< default retry
-    std::optional<interval> queue_timeout;    ///< discarded when not started within this time
-    std::optional<std::chrono::system_clock::time_point> expires_at; ///< discarded when not started by then
-    std::optional<interrupt_action> on_interrupt;                    ///< when its worker died; default retry
+    std::optional<std::string> queue;             ///< 1 to 63 characters; default "default"
+    std::optional<int> priority;                  ///< 1 runs first, 32767 last; default 16383
+    std::optional<timestamp> run_at;              ///< not started before; default: at once
+    std::optional<interval> wait;                 ///< the same, counted from now by the server's clock
+    std::optional<int> max_attempts;              ///< executions in all; default 21
+    std::optional<std::string> backoff;           ///< such as "exponential(5,2)" or "constant(10)"
+    std::optional<interval> timeout;              ///< the worker stops an execution after this
+    std::optional<timeout_action> on_timeout;     ///< default retry
+    std::optional<interval> queue_timeout;        ///< discarded when not started within this time
+    std::optional<timestamp> expires_at;          ///< discarded when not started by then
+    std::optional<interrupt_action> on_interrupt; ///< when its worker died; default retry
     std::optional<std::string> unique_key;    ///< at most one live job per kind and key; see unique_key.hpp
     std::optional<unique_scope> unique_until; ///< default finished
     duplicate_action on_duplicate = duplicate_action::raise; ///< return_existing: enqueue() only, never COPY

@@ -1,6 +1,8 @@
 #ifndef HAUL_JOB_CONTEXT_HPP
 #define HAUL_JOB_CONTEXT_HPP
 
+#include "haul/timestamp.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -37,10 +39,10 @@ public:
     /// Number of this execution: 1 = the first.
     virtual int attempt() const noexcept = 0;
     virtual int max_attempts() const noexcept = 0;
-    virtual std::chrono::system_clock::time_point run_at() const noexcept = 0;
-    virtual std::chrono::system_clock::time_point enqueued_at() const noexcept = 0;
+    virtual timestamp run_at() const noexcept = 0;
+    virtual timestamp enqueued_at() const noexcept = 0;
     /// When an earlier execution was interrupted, if one was.
-    virtual std::optional<std::chrono::system_clock::time_point> interrupted_at() const noexcept = 0;
+    virtual std::optional<timestamp> interrupted_at() const noexcept = 0;
     /// Text of the last failure, or empty.
     virtual std::string_view last_error() const noexcept = 0;
 

@@ -159,15 +159,35 @@ private:
     std::optional<steady_time> terminated_at_;
 };
 
+/// Whether the text is JSON, with numbers of any size: the library refuses those that no double holds, so it
+/// is given a copy with at most two digits in a row, which follows the grammar exactly when the text does.
+bool is_json(std::string_view text) {
+    std::string shape;
+    shape.reserve(text.size());
+    bool in_string = false, escaped = false;
+    std::size_t digits = 0;
+    for (const char c : text) {
+        digits = !in_string && c >= '0' && c <= '9' ? digits + 1 : 0;
+        if (digits <= 2)
+            shape += c;
+        if (c == '"' && !escaped)
+            in_string = !in_string;
+        escaped = in_string && c == '\\' && !escaped;
+    }
+    return nlohmann::json::accept(shape);
+}
+
+// What the program did is done: when its output cannot be kept, its reader learns that from the result.
 completed completed_with(const conversation& talk, const job_context& job) {
     if (talk.output_too_large()) {
-        job.log(log_level::warning, "standard output is larger than 1 MB: the job has no result");
-        return completed{};
+        const std::string note = "the result is not stored: standard output is longer than 1 MB";
+        job.log(log_level::warning, note);
+        return completed{nlohmann::json(note)};
     }
     const auto text = tail(talk.output(), largest_output); // without the newlines at its end
     if (text.empty())
         return completed{};
-    if (nlohmann::json::accept(text))
+    if (is_json(text))
         return completed::with_text(std::string{text});
     return completed{nlohmann::json(to_utf8(text))};
 }
