@@ -8,7 +8,7 @@ SELECT set_eq($$
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'counter_totals',
 		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'duties', 'cron', 'cron_runs', 'workflows', 'workflow_jobs',
-		'_workflow_ends', '_gates', 'replies', '_leaves'], 'the tables, apart from partitions');
+		'_workflow_ends', '_gates', 'replies', '_leaves', '_offers', '_watch'], 'the tables, apart from partitions');
 SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background',
 	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs', 'job_run_details']);
 
@@ -148,7 +148,7 @@ SELECT set_eq($$
 	SELECT c.relname::text COLLATE "default" FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass
 		AND d.objid = c.oid AND d.deptype = 'e'
 		JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'pg_haul'
-		WHERE c.relkind IN ('r', 'S') AND c.relname NOT IN ('_folds', 'duties', '_claim_base') -- of this server alone
+		WHERE c.relkind IN ('r', 'S') AND c.relname NOT IN ('_folds', '_watch', 'duties', '_claim_base') -- of this server alone
 	$$, 'pg_dump saves the rows of every table and the state of every sequence of the extension');
 
 -- A job, with history of its own, does not keep the extension from being dropped.

@@ -180,7 +180,7 @@ SELECT matches(r.message, '-1', 'the message names the worker'), isnt(r.hint, ''
 SELECT haul.register_worker('name',
 	'{"queues": ["a", {"name": "b"}, {"name": "c", "weight": 2.5}], "exclude": ["d"], "kinds": ["k"], "min_priority": 2, "max_priority": 3,
 	"order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true, "wake": "worker"}') AS w \gset
-SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at'] FROM haul.workers AS w WHERE id = :w),
+SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at', 'lost_at'] FROM haul.workers AS w WHERE id = :w),
 	jsonb_build_object('id', :w) ||
 	'{"name": "name", "hostname": "h", "pid": 5, "queues": ["a", "b", "c"], "weights": [1, 1, 2.5], "exclude": ["d"], "kinds": ["k"], "min_priority": 2,
 	"max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4, "confirm_start": true, "wake": "worker", "busy": 0, "status": "running"}',
@@ -239,8 +239,8 @@ SELECT is(helper.read_only(replace(statement, '<w>', :'w0')), '25006', 'in a rea
 		'SELECT haul.release(<w>, ARRAY[1], ARRAY[1])',
 	'SELECT haul.snooze(<w>, 1, 1, ''0'')', 'SELECT haul.progress(<w>, 1, 1, ''0'')',
 		'SELECT haul.start(<w>, ARRAY[1], ARRAY[1])', 'SELECT haul.unregister_worker(<w>)',
-	'SELECT haul.maintain()', 'SELECT haul.enqueue(''k'')', 'SELECT haul.register_worker(''w'')',
-		'SELECT haul.heartbeat(<w>)']) AS statement;
+	'SELECT haul.maintain()', 'SELECT haul.enqueue(''k'')', 'SELECT haul.register_worker(''w'')']) AS statement;
+SELECT is(helper.read_only(format('SELECT haul.heartbeat(%s)', :w0)), 'P0001', 'but a sign of life is heard');
 
 -- Rows that came around the row trigger, as by logical replication, do no harm.
 SET LOCAL session_replication_role = replica;

@@ -74,11 +74,10 @@ SELECT results_eq('SELECT busy FROM helper.beats', ARRAY[2, 3], 'a trigger of on
 INSERT INTO haul.jobs (kind, queue) SELECT 'k', 'q' FROM generate_series(1, 5);
 SELECT haul.register_worker('silent', '{"queues": ["q"], "hostname": "elsewhere.example"}') AS silent \gset
 SELECT is(helper.checkout_kinds(:silent, 3), 'k k k', 'a worker of another host holds jobs');
-UPDATE haul.workers SET last_heartbeat_at = clock_timestamp() - interval '55 s' WHERE id = :silent;
-SELECT is(haul.maintain() -> 'workers_removed', '0', '55 s of silence are not too long');
-UPDATE haul.workers SET last_heartbeat_at = clock_timestamp() - interval '61 s' WHERE id = :silent;
-SELECT is(haul.maintain() -> 'workers_removed', '1', '61 s are');
-SELECT results_eq('SELECT id FROM haul.workers', ARRAY[:w]::bigint[], 'only the silent one is removed');
+UPDATE haul.workers SET last_heartbeat_at = clock_timestamp() - interval '1 hour' WHERE id = :silent;
+SELECT is(haul.maintain() -> 'workers_removed', '0', 'nobody is given up at the first look');
+SELECT is(haul.cleanup_workers('59 min'), 1::bigint, 'whom an administrator calls dead is removed at once');
+SELECT results_eq('SELECT id FROM haul.workers', ARRAY[:w]::bigint[], 'only the silent one');
 SELECT is((SELECT count(*) FROM haul.jobs WHERE state = 'ready' AND interruptions = 1), 3::bigint,
 	'and its jobs are released');
 SET LOCAL haul.worker_timeout = '10min';

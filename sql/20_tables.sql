@@ -193,7 +193,8 @@ CREATE TABLE haul.workers (
 	started_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
 	busy              integer NOT NULL DEFAULT 0,
 	last_heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	status            text NOT NULL DEFAULT 'running'
+	status            text NOT NULL DEFAULT 'running',
+	lost_at           timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE haul.workers IS 'One row per worker. DELETE of a row releases the jobs it holds, at once';
 COMMENT ON COLUMN haul.workers.id IS 'Never used again for another worker';
@@ -213,8 +214,28 @@ COMMENT ON COLUMN haul.workers.confirm_start IS 'It calls haul.start() before it
 COMMENT ON COLUMN haul.workers.wake IS 'How it hears of work: queue (NOTIFY on channel haul), worker (NOTIFY on channel haul_worker_<id>) or none';
 COMMENT ON COLUMN haul.workers.started_at IS 'When it registered';
 COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbeat';
-COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life; maintenance removes a worker silent for longer than the setting haul.worker_timeout';
+COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life: any call of the worker, noted at most once a second, or a heartbeat';
 COMMENT ON COLUMN haul.workers.status IS 'running or draining';
+COMMENT ON COLUMN haul.workers.lost_at IS 'When it was given up: silent for longer than haul.worker_timeout, or its sessions ended. What may run again is offered to others, uncharged. '
+	'NULL: it lives. It may come back until haul.lost_timeout is over; then it counts as dead, and the row is deleted';
+
+-- Jobs of lost workers that are offered to others although nobody knows yet whether the worker died.
+CREATE TABLE haul._offers (
+	worker_id  bigint NOT NULL,
+	job_id     bigint NOT NULL,
+	claim      integer NOT NULL,
+	started_at timestamptz NOT NULL,
+	offered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (worker_id, job_id)
+);
+
+-- Who watches over the workers, and since when: one row, written in place.
+CREATE TABLE haul._watch (
+	one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+	looks    timestamptz[] NOT NULL DEFAULT array_fill('-infinity'::timestamptz, ARRAY[4]), -- the last, oldest first
+	awake_at timestamptz NOT NULL DEFAULT clock_timestamp() -- the first look after a long time without one
+);
+INSERT INTO haul._watch DEFAULT VALUES;
 
 -- Two journals, to which calls append in their own transactions: exact, crash-safe,
 -- and no two callers ever wait for each other. Nothing in them is updated or deleted,

@@ -117,6 +117,12 @@ BEGIN
 		excluded := haul._in_namespace(excluded, options ->> 'namespace');
 	END IF;
 
+	-- A new process of the same name on the same host: that one will not come back.
+	PERFORM haul._bury(ARRAY(
+		SELECT w.id FROM haul.workers AS w
+			WHERE w.lost_at IS NOT NULL AND w.name = register_worker.name AND w.hostname = options ->> 'hostname'
+				AND w.pid <> (options ->> 'pid')::integer));
+
 	PERFORM haul._add_history(clock_timestamp(), true);
 	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
 							  queue_order, namespace, max_threads, confirm_start, wake)
@@ -137,7 +143,7 @@ min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, 
 confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
 wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on channel haul, payload the queue;
 an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat are then the worker''s own,
-and when they have ended for the setting haul.reconnect_grace, its row is deleted. none: it polls, or calls haul.checkout_wait.
+and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls, or calls haul.checkout_wait.
 Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
 Errors: 22023 for an unknown option or a bad value.';
 
@@ -195,12 +201,7 @@ of objects with the columns of haul.checkout, in dispatch order; times and durat
 Returns no more jobs than fit into 32 MB.
 It commits before it waits, so it holds no snapshot, no transaction id and no lock, and works through a pooler in transaction mode. With preloading the enqueuer''s
 commit wakes it at once; without, it looks twice a second.
-Errors: 25001 inside a transaction block, HQ003 when the worker is not registered (any more), 22023 for a value out of range.';
-
--- The session is one of the worker's: its end may be the worker's end. A worker that is draining waits for nothing.
-CREATE FUNCTION haul._bind_session(worker_id bigint, draining boolean) RETURNS void
-	LANGUAGE c STRICT
-	AS 'MODULE_PATHNAME', 'haul_bind_session';
+Errors: 55P03 when it had to wait for a lock for longer than a second, 25001 inside a transaction block, HQ003 when the worker is not registered (any more), 22023 for a value out of range.';
 
 CREATE FUNCTION haul.start(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint[]
 	LANGUAGE c STRICT
@@ -281,31 +282,15 @@ COMMENT ON FUNCTION haul.next_due(bigint) IS
 'Time until the next job of the worker''s subscription is due: 0 when one is due now, NULL when none is to come.
 By the server''s clock: a worker sets a timer with it. Errors: HQ003 when the worker is not registered.';
 
-CREATE FUNCTION haul._beat(worker_id bigint, busy integer, status text) RETURNS boolean
+CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, status text DEFAULT NULL,
+		session_pid integer DEFAULT NULL) RETURNS boolean
 	LANGUAGE c
-	AS 'MODULE_PATHNAME', 'haul_beat';
-
-CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, status text DEFAULT NULL) RETURNS boolean
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	lives boolean;
-BEGIN
-	IF status NOT IN ('running', 'draining') THEN
-		RAISE EXCEPTION 'unknown worker status "%"', status
-			USING ERRCODE = '22023', HINT = 'A worker is running or draining.';
-	END IF;
-	PERFORM haul._bind_session(worker_id, coalesce(status = 'draining', false));
-	lives := haul._beat(worker_id, busy, status);
-	-- Leaves of the history are made here, ahead of time: made by a completion, they
-	-- would keep others waiting until that transaction ends.
-	PERFORM haul._add_history(clock_timestamp(), false), haul._add_history(clock_timestamp() + interval '1 hour', false);
-	RETURN lives;
-END
-$$;
-COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text) IS
-'Says that the worker lives; busy: jobs it is running, status: running or draining. Call it every 10 seconds, also while draining.
-Returns false when the row is gone: register again.';
+	AS 'MODULE_PATHNAME', 'haul_heartbeat';
+COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text, integer) IS
+'Says that the worker lives, as any other of its calls does; busy: jobs it is running, status: running or draining. Give a sign at least every 2 seconds, also while
+draining, and from time to time call haul.maintain(). Works in read-only transactions, and waits for nobody who has the row locked.
+session_pid: process of the backend as the client knows it (PQbackendPID). If that is the process that answers, there is no pooler in between, and the session
+is the worker''s own: when all of these have ended for haul.reconnect_grace, the worker is lost. Returns false when the row is gone: register again.';
 
 CREATE FUNCTION haul.unregister_worker(worker_id bigint) RETURNS bigint
 	LANGUAGE c STRICT

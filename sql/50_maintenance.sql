@@ -217,12 +217,6 @@ CREATE FUNCTION haul._lock_journals(wait boolean) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_lock_journals';
 
--- Takes the exclusive lock of a worker until the end of the transaction; false,
--- at once, while a checkout of that worker is open.
-CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
-	LANGUAGE c STRICT
-	AS 'MODULE_PATHNAME', 'haul_lock_worker';
-
 -- Discards jobs past their queue timeout, those of workflows or all others, at most max_jobs; returns how many.
 CREATE FUNCTION haul._expire(max_jobs integer, of_workflows boolean) RETURNS bigint
 	LANGUAGE c STRICT
@@ -242,29 +236,6 @@ CREATE FUNCTION haul._fold() RETURNS bigint
 CREATE FUNCTION haul._empty_journals() RETURNS integer
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_empty_journals';
-
-CREATE FUNCTION haul.cleanup_workers(silent_for interval DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
-AS $$
-DECLARE
-	removed bigint;
-BEGIN
-	silent_for := coalesce(silent_for, haul._setting('haul.worker_timeout'::text));
-	IF silent_for < interval '0' THEN
-		RAISE EXCEPTION 'interval must not be negative: %', silent_for USING ERRCODE = '22023';
-	END IF;
-	DELETE FROM haul.workers WHERE id IN (
-		-- not those whose checkout hangs in an open transaction: nobody may wait for it
-		SELECT id FROM haul.workers
-			WHERE CASE WHEN last_heartbeat_at < clock_timestamp() - silent_for THEN haul._lock_worker(id) END
-			FOR UPDATE SKIP LOCKED);
-	GET DIAGNOSTICS removed = ROW_COUNT;
-	RETURN removed;
-END
-$$;
-COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
-'Removes the workers, of any host, whose last heartbeat is older than the interval (default: the setting haul.worker_timeout),
-which releases their jobs. Returns how many.';
 
 -- Makes the leaves of the history of this hour and the next.
 CREATE FUNCTION haul._make_history(wait boolean) RETURNS integer

@@ -83,7 +83,7 @@ COMMENT ON COLUMN haul.queue_status.oldest_due_age IS 'How long the oldest due j
 COMMENT ON COLUMN haul.queue_status.next_due_at IS 'When the next job that is not due yet will be';
 
 CREATE VIEW haul.worker_status AS
-	SELECT id, name, hostname, pid, queues, kinds, status, busy, max_threads, started_at,
+	SELECT id, name, hostname, pid, queues, kinds, CASE WHEN lost_at IS NULL THEN status ELSE 'lost' END AS status, busy, max_threads, started_at,
 		   clock_timestamp() - last_heartbeat_at AS heartbeat_age
 		FROM haul.workers;
 COMMENT ON VIEW haul.worker_status IS 'State of each worker';
@@ -93,11 +93,11 @@ COMMENT ON COLUMN haul.worker_status.hostname IS 'Host it runs on';
 COMMENT ON COLUMN haul.worker_status.pid IS 'Its process there';
 COMMENT ON COLUMN haul.worker_status.queues IS 'Queues it takes; NULL: all';
 COMMENT ON COLUMN haul.worker_status.kinds IS 'Kinds it takes; NULL: all';
-COMMENT ON COLUMN haul.worker_status.status IS 'running or draining';
+COMMENT ON COLUMN haul.worker_status.status IS 'running or draining; lost: given up, see haul.workers.lost_at';
 COMMENT ON COLUMN haul.worker_status.busy IS 'Jobs it was running at its last heartbeat';
 COMMENT ON COLUMN haul.worker_status.max_threads IS 'Jobs it runs at a time, at most';
 COMMENT ON COLUMN haul.worker_status.started_at IS 'When it registered';
-COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last heartbeat';
+COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last sign of life';
 
 CREATE VIEW haul.cron_status AS
 	SELECT c.name, c.schedule, c.timezone, coalesce(c.kind, c.command) AS what, c.enabled, c.next_run_at, c.last_run_at,

@@ -42,13 +42,3 @@ COMMENT ON COLUMN haul.background.launcher_pid IS 'Process that starts the other
 COMMENT ON COLUMN haul.background.worker_pid IS 'Process at work in this database; NULL: none at the moment, which is normal while nobody waits and nothing is to be done';
 COMMENT ON COLUMN haul.background.floors_open IS 'Lanes have floors, and NOTIFYs are left to the background worker';
 COMMENT ON COLUMN haul.background.waiting_workers IS 'Workers that wait for work';
-
--- All sessions of a worker have ended, for longer than it may take it to reconnect: releases what it holds. Not
--- while a checkout of it is still open somewhere, or somebody has its row locked: then its missing heartbeats will tell.
-CREATE FUNCTION haul._release_departed(worker_id bigint) RETURNS void
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	DELETE FROM haul.workers AS w USING (
-			SELECT id FROM haul.workers WHERE id = worker_id AND haul._lock_worker(worker_id) FOR UPDATE SKIP LOCKED) AS free
-		WHERE w.id = free.id;
-END;

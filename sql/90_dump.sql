@@ -7,6 +7,7 @@ SELECT pg_catalog.pg_extension_config_dump('haul.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.kinds', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.workers_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('haul._offers', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.counter_totals', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.cron', '');
 SELECT pg_catalog.pg_extension_config_dump('haul.cron_id_seq', '');

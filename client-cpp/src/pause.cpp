@@ -9,12 +9,14 @@ constexpr std::chrono::seconds healthy{1};
 }
 
 std::chrono::milliseconds reconnect_pause::next(steady_time now) {
-    if (connected_ != steady_time{} && now - connected_ >= healthy)
+    if (away_since_ == steady_time{} || (connected_ != steady_time{} && now - connected_ >= healthy)) {
         limit_ = first;
+        away_since_ = now;
+    }
     connected_ = {};
     const std::chrono::milliseconds drawn{
         std::uniform_int_distribution<std::int64_t>{0, limit_.count()}(random_)};
-    limit_ = std::min(2 * limit_, longest);
+    limit_ = std::min(2 * limit_, now - away_since_ < at_first ? longest_at_first : longest);
     return drawn;
 }
 

@@ -44,7 +44,6 @@ background_settings(void)
 		{"search_path", "pg_catalog, pg_temp"},
 		{"application_name", "pg_haul"},
 		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"lock_timeout", "0"},
 		{"statement_timeout", "0"},
@@ -81,6 +80,7 @@ background_begin_anyhow(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	XactReadOnly = false; /* whatever the default is, which stays to be seen (rows/watch.c) */
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 

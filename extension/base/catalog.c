@@ -50,6 +50,8 @@ static const struct
 	{"_claim_base", offsetof(HaulCatalog, claim_base)},
 	{"workers", offsetof(HaulCatalog, workers)},
 	{"workers_pkey", offsetof(HaulCatalog, indexes[HAUL_WORKERS_PKEY])},
+	{"_watch", offsetof(HaulCatalog, watch)},
+	{"_watch_pkey", offsetof(HaulCatalog, indexes[HAUL_WATCH_PKEY])},
 	{"queues", offsetof(HaulCatalog, queues)},
 	{"queues_pkey", offsetof(HaulCatalog, indexes[HAUL_QUEUES_PKEY])},
 	{"kinds", offsetof(HaulCatalog, kinds)},

@@ -24,6 +24,7 @@ typedef enum HaulIndex
 	HAUL_JOBS_EXPIRES,
 	HAUL_FOLDS_PKEY,
 	HAUL_WORKERS_PKEY,
+	HAUL_WATCH_PKEY,
 	HAUL_QUEUES_PKEY,
 	HAUL_KINDS_PKEY,
 	HAUL_WORKFLOWS_PKEY,
@@ -45,6 +46,7 @@ typedef struct HaulCatalog
 	Oid claim_ceiling;
 	Oid claim_base;
 	Oid workers;
+	Oid watch;
 	Oid queues;
 	Oid kinds;
 	Oid workflows;

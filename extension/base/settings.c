@@ -22,6 +22,7 @@ double haul_backoff_jitter;
 int haul_max_interruptions;
 int haul_max_args_size;
 int haul_worker_timeout;
+int haul_lost_timeout;
 int haul_keep_completed;
 int haul_keep_failed;
 int haul_keep_errors;
@@ -93,8 +94,8 @@ define_background_settings(void)
 		NULL);
 	DefineCustomIntVariable(
 		"haul.reconnect_grace",
-		"Time that a worker whose session ended has to come back, before its jobs are released.",
-		"Concerns workers registered with the option wake => worker.", &haul_reconnect_grace, 3000,
+		"Time that a worker whose sessions ended has to come back, before it is lost.",
+		"Concerns workers that are connected without a pooler.", &haul_reconnect_grace, 3000,
 		0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
@@ -116,8 +117,13 @@ haul_settings_define(void)
 		"As text. Longer ones are refused; error texts are cut.", &haul_max_args_size, 1024 * 1024,
 		1024, LONGEST_VALUE, PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable(
-		"haul.worker_timeout", "Maintenance removes a worker that has been silent for this long.",
-		NULL, &haul_worker_timeout, 60, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+		"haul.worker_timeout", "A worker that has been silent for this long is lost.",
+		"Its jobs are offered to others, but for those that an interruption would end.",
+		&haul_worker_timeout, 14, 1, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.lost_timeout", "A lost worker that has not come back after this time is dead.",
+		"Its row is deleted, and what it was running is charged with an interruption.",
+		&haul_lost_timeout, 60, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"haul.keep_completed", "How long completed jobs stay in haul.finished_jobs; 0: not kept.",
 		"A queue or a job may say otherwise. Whole hours are dropped at once.",

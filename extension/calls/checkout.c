@@ -19,6 +19,8 @@
 #include "calls/checkout.h"
 #include "calls/dispatch_order.h"
 #include "calls/call.h"
+#include "calls/life.h"
+#include "calls/offer.h"
 #include "job/transition.h"
 #include "journal/lease.h"
 #include "rows/job.h"
@@ -329,8 +331,13 @@ haul_checkout(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	checkout.result = (ReturnSetInfo *) fcinfo->resultinfo;
 
+	/* while it waits here, the worker itself says nothing */
+	if (!checkout_waits_by_latch)
+		life_sign(worker_id);
 	worker_lock(worker_id, AccessShareLock, true);
 	checkout.worker = worker_get(worker_id);
+	if (checkout.worker->is_lost)
+		offer_end(worker_id, OFFER_WORKER_RETURNED);
 	checkout.ids = palloc(checkout.max_jobs * sizeof(int64));
 
 	checkout_passed_locked = false;
@@ -341,23 +348,6 @@ haul_checkout(PG_FUNCTION_ARGS)
 	if (!is_full(&checkout))
 		wait_for_more(&checkout, events);
 	return (Datum) 0;
-}
-
-PG_FUNCTION_INFO_V1(haul_bind_session);
-
-/* The session is one of the worker's: its end may be the worker's end. */
-Datum
-haul_bind_session(PG_FUNCTION_ARGS)
-{
-	Worker *worker = worker_find(PG_GETARG_INT64(0));
-	bool draining = PG_GETARG_BOOL(1);
-
-	if (worker == NULL)
-		PG_RETURN_VOID();
-	waiter_bind(worker);
-	if (draining && waiter_is_waiting())
-		waiter_leave();
-	PG_RETURN_VOID();
 }
 
 /* The earliest run_at in a lane of a job for the worker; DT_NOEND when there is none. */

@@ -17,6 +17,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -30,11 +31,14 @@
 #include "base/session_wait.h"
 #include "base/shmem.h"
 #include "calls/checkout.h"
+#include "calls/life.h"
 #include "shared/database.h"
 #include "shared/waiter.h"
 
 #define POLL_INTERVAL (USECS_PER_SEC / 2)	/* where nobody sees to it that we are woken */
 #define CHECK_INTERVAL (10 * USECS_PER_SEC) /* elsewhere, should that change */
+
+#define LONGEST_LOCK_WAIT 1000 /* milliseconds */
 
 /* The call: portals' memory outlives the transactions in between. */
 typedef struct Poll
@@ -78,6 +82,10 @@ look(const Poll *poll, MemoryContext context)
 							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("timezone", "UTC", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 							 0, false);
+	/* until it returns, the worker cannot say anything else */
+	if (LockTimeout == 0 || LockTimeout > LONGEST_LOCK_WAIT)
+		(void) set_config_option("lock_timeout", psprintf("%d", LONGEST_LOCK_WAIT), PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	checkout_waits_by_latch = true;
 	PG_TRY();
 	{
@@ -214,6 +222,7 @@ haul_checkout_wait(PG_FUNCTION_ARGS)
 	poll.alone = session_is_calling(fcinfo);
 	poll.until = session_wait_end(PG_GETARG_INTERVAL_P(2), "wait");
 
+	life_sign(poll.worker);
 	jobs = poll_until_found(&poll);
 	value =
 		jobs != NULL ? JsonbPGetDatum(jobs) : DirectFunctionCall1(jsonb_in, CStringGetDatum("[]"));

@@ -22,6 +22,8 @@
 #include "base/settings.h"
 #include "base/times.h"
 #include "calls/call.h"
+#include "calls/life.h"
+#include "calls/offer.h"
 #include "job/transition.h"
 #include "rows/claim.h"
 #include "rows/job.h"
@@ -59,19 +61,33 @@ server_crashed_under(int64 worker_id)
 		   pgstat_fetch_stat_bgwriter()->stat_reset_timestamp >= worker->started_at;
 }
 
+/* Whether the worker was given up, but nobody else has taken the job yet: then it is its own
+ * again. Look again at the job. */
+static bool
+take_back(Call *call, TupleTableSlot *job, const Token *token)
+{
+	return job_says(job, JOB_STATE, "ready") && job_claim(job) == token->claim &&
+		   offer_take_back(call, token->worker, token->id, token->claim);
+}
+
 /* The job, locked, if it is the worker's; NULL if not. */
 static TupleTableSlot *
 lock_owned(Call *call, const Token *token)
 {
-	TupleTableSlot *job;
-
-	do
+	for (;;)
 	{
-		job = job_store_find(call->store, token->id);
-		if (job == NULL || !is_owned(job, token))
+		TupleTableSlot *job = job_store_find(call->store, token->id);
+
+		if (job == NULL)
 			return NULL;
-	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
-	return job;
+		if (is_owned(job, token))
+		{
+			if (job_store_lock(call->store, job, LockWaitBlock) == JOB_LOCKED)
+				return job;
+		}
+		else if (!take_back(call, job, token))
+			return NULL;
+	}
 }
 
 /* ---- many jobs ---- */
@@ -91,6 +107,7 @@ apply_to_jobs(FunctionCallInfo fcinfo, const char *command, Apply apply, void *a
 
 	arguments_refuse_null(fcinfo, 0, "worker_id");
 	call = call_open(command);
+	life_sign(PG_GETARG_INT64(0));
 	for (int i = 0; i < count; i++)
 	{
 		Token token = {PG_GETARG_INT64(0), jobs[i].id, jobs[i].claim};
@@ -138,7 +155,7 @@ complete_job(Call *call, const Token *token, int position, void *arg)
 			if (transition_complete_unclaimed(call, job, token->worker, token->claim, result))
 				return true;
 		}
-		else
+		else if (!take_back(call, job, token))
 			return false;
 		/* changed since it was read: look again */
 	}
@@ -234,6 +251,7 @@ open_call_for_job(const Token *token, const char *command, TupleTableSlot **job)
 {
 	Call *call = call_open(command);
 
+	life_sign(token->worker);
 	call_next_job(call);
 	*job = lock_owned(call, token);
 	return call;

@@ -11,13 +11,16 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 
 #include "base/compat.h"
 #include "base/arguments.h"
 #include "base/catalog.h"
 #include "base/owner.h"
-#include "calls/recover.h"
 #include "calls/call.h"
+#include "calls/life.h"
+#include "calls/offer.h"
+#include "calls/recover.h"
 #include "job/transition.h"
 #include "journal/lease.h"
 #include "rows/job.h"
@@ -25,16 +28,10 @@
 #include "shared/effects.h"
 #include "shared/waiter.h"
 
+#define MAX_SESSIONS 64 /* of one worker, that it pays to know */
+
 /* Jobs released by the trigger since unregister_worker() last looked. */
 static int64 released_by_trigger = 0;
-
-/* Whether the job is running at the worker. */
-static bool
-is_held(TupleTableSlot *job, int64 worker)
-{
-	return job_says(job, JOB_STATE, "running") && !job_is_null(job, JOB_WORKER_ID) &&
-		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
-}
 
 int64
 recover_jobs_of(int64 worker)
@@ -55,7 +52,7 @@ recover_jobs_of(int64 worker)
 
 			call_next_job(call);
 			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job == NULL || !is_held(job, worker))
+			if (job == NULL || !job_is_held(job, worker))
 				continue;
 			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
 			 * lease without a worker. */
@@ -111,6 +108,7 @@ haul_release_worker(PG_FUNCTION_ARGS)
 	/* The row is deleted: whoever comes for the shared lock after us finds no worker. */
 	worker_lock(worker, AccessExclusiveLock, true);
 	released_by_trigger += recover_jobs_of(worker);
+	offer_end(worker, OFFER_WORKER_DIED);
 	effects_worker_gone(worker);
 	return PointerGetDatum(NULL);
 }
@@ -122,7 +120,12 @@ haul_unregister_worker(PG_FUNCTION_ARGS)
 {
 	Oid type = INT8OID;
 	Datum worker = PG_GETARG_DATUM(0);
+	Worker *row;
 
+	/* it calls, so it lives: nothing of what was offered is charged */
+	row = worker_find(DatumGetInt64(worker));
+	if (row != NULL && row->is_lost)
+		offer_end(row->id, OFFER_WORKER_RETURNED);
 	released_by_trigger = 0;
 	if (haul_run_as_owner("DELETE FROM haul.workers WHERE id = $1", 1, &type, &worker, NULL) == 0)
 		PG_RETURN_NULL();
@@ -141,7 +144,7 @@ lock_unknown(Call *call, int64 worker, int64 id, const NamedJob *known, int nkno
 		NamedJob key = {.id = id};
 
 		job = job_store_find(call->store, id);
-		if (job == NULL || !is_held(job, worker))
+		if (job == NULL || !job_is_held(job, worker))
 			return NULL;
 		key.claim = job_claim(job);
 		if (bsearch(&key, known, nknown, sizeof(NamedJob), named_job_compare) != NULL)
@@ -169,7 +172,12 @@ haul_reconcile(PG_FUNCTION_ARGS)
 	worker_lock(worker, AccessExclusiveLock, true);
 	row = worker_find(worker);
 	if (row != NULL)
-		waiter_bind(row);
+	{
+		life_sign(worker);
+		waiter_bind(row, false);
+		if (row->is_lost)
+			offer_end(worker, OFFER_WORKER_RETURNED);
+	}
 	call = call_open("haul.reconcile()");
 	nleases = lease_list(worker, &leases);
 	for (int i = 0; i < nleases; i++)
@@ -187,4 +195,20 @@ haul_reconcile(PG_FUNCTION_ARGS)
 		}
 	call_close(call);
 	PG_RETURN_INT64(released);
+}
+
+PG_FUNCTION_INFO_V1(haul_backends);
+
+/* Processes that serve sessions of the worker's own. */
+Datum
+haul_backends(PG_FUNCTION_ARGS)
+{
+	int pids[MAX_SESSIONS];
+	Datum elements[MAX_SESSIONS];
+	int count = waiter_backends(MyDatabaseId, PG_GETARG_INT64(0), pids, lengthof(pids));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int32GetDatum(pids[i]);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }

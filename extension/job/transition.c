@@ -37,6 +37,15 @@ claim_counter(TupleTableSlot *ready)
 	return job_claim(ready) == 0 ? COUNT_DISPATCHES : COUNT_RETRIES;
 }
 
+static void
+refuse_suppressed(TupleTableSlot *job, const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT " %s",
+						   job_id(job), what),
+					errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
+}
+
 bool
 transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
 				 TupleTableSlot **claimed)
@@ -61,6 +70,27 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	slot_getallattrs(copy);
 	*claimed = copy;
 	return true;
+}
+
+void
+transition_resume(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
+				  TimestampTz started_at)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+	LaneTag tag;
+
+	Assert(job_says(job, JOB_STATE, "ready"));
+	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
+	job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
+	job_set(copy, JOB_WORKER_ID, Int64GetDatum(worker));
+	job_set(copy, JOB_LEASE_ID, Int64GetDatum(lease));
+	job_set(copy, JOB_STARTED_AT, TimestampTzGetDatum(started_at));
+	if (!job_store_update(call->store, job))
+		refuse_suppressed(job, "is running again");
+	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_RETRIES, 0);
+	lane_tag(&tag, DatumGetTextPP(job_value(job, JOB_QUEUE)),
+			 DatumGetInt16(job_value(job, JOB_PRIORITY)));
+	effects_claimed(&tag, 1);
 }
 
 /* ---- ready ---- */
@@ -113,11 +143,7 @@ write_ready(Call *call, TupleTableSlot *job, TupleTableSlot *copy)
 	job_clear(copy, JOB_LEASE_ID);
 	job_clear(copy, JOB_STARTED_AT);
 	if (!job_store_update(call->store, job))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("a trigger on haul.jobs suppressed that job " INT64_FORMAT " becomes ready",
-						job_id(job)),
-				 errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
+		refuse_suppressed(job, "becomes ready");
 	slot_getallattrs(copy);
 	transition_made_ready(copy);
 }
@@ -163,6 +189,8 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 	if (how->error != (Datum) 0)
 		job_set(copy, JOB_LAST_ERROR, how->error);
 	renew_expiry(copy, how->run_at != 0);
+	if (how->was_started)
+		job_clear(copy, JOB_EXPIRES_AT);
 	write_ready(call, job, copy);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), how->counter, lease_of(job));
 	return true;
@@ -333,4 +361,24 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 	transition_end(call, job, state, counter, CStringGetTextDatum(reason));
 	if (counter == COUNT_EXPIRIES)
 		history_add_error(call->history, job, (Datum) 0, CStringGetTextDatum(reason), (Datum) 0);
+}
+
+void
+transition_charge(Call *call, TupleTableSlot *job, TimestampTz interrupted_at)
+{
+	TupleTableSlot *copy = job_store_edit(call->store, job);
+	int attempts = DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS));
+	int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS));
+
+	job_set(copy, JOB_ATTEMPT, Int32GetDatum(Min(job_attempt(job) + 1, attempts)));
+	job_set(copy, JOB_INTERRUPTIONS, Int16GetDatum(Min(interruptions + 1, PG_INT16_MAX)));
+	job_set(copy, JOB_INTERRUPTED_AT, TimestampTzGetDatum(interrupted_at));
+	if (!job_store_update(call->store, job))
+		refuse_suppressed(job, "is charged with an interruption");
+	/* a scan that meets the old version now passes over the job */
+	if (job_says(job, JOB_STATE, "ready"))
+	{
+		slot_getallattrs(copy);
+		transition_made_ready(copy);
+	}
 }

@@ -58,6 +58,7 @@ typedef struct Requeue
 	Counter counter;
 	bool charge;		/* the attempt counts */
 	bool interrupted;	/* it ended with its worker */
+	bool was_started;	/* although it does not count, it was started in time */
 	TimestampTz run_at; /* 0: as it was, so that the job keeps its place */
 	text *queue;		/* NULL: as it was */
 	Datum error;		/* 0: last_error stays */
@@ -66,6 +67,14 @@ typedef struct Requeue
 /* Puts a locked running job back to ready; false when it ends as cancelled instead, with the
  * workflow that it belongs to. */
 extern bool transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how);
+
+/* Hands a locked ready job back to the worker that it was handed to last, under the same claim. */
+extern void transition_resume(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
+							  TimestampTz started_at);
+
+/* Charges a locked job, whatever became of it meanwhile, with an interruption that was not known
+ * when it happened. It ends nothing: such jobs are not given to others. */
+extern void transition_charge(Call *call, TupleTableSlot *job, TimestampTz interrupted_at);
 
 /*
  * Takes a locked running job from a worker that did not end it: by on_interrupt it

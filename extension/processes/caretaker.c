@@ -27,6 +27,7 @@
 #include "base/compat.h"
 #include "base/background.h"
 #include "base/catalog.h"
+#include "base/client_process.h"
 #include "base/settings.h"
 #include "job/job_store.h"
 #include "processes/caretaker.h"
@@ -41,6 +42,7 @@
 #define NEAR (5 * USECS_PER_SEC)	  /* a tick for which it stays */
 #define HOLD_INTERVAL (200 * 1000)	  /* between looks at prepared transactions */
 #define AWAY_FOR (10 * USECS_PER_SEC) /* when somebody wants the database for himself */
+#define PROCESS_INTERVAL (50 * 1000)  /* between looks at a process that may just be ending */
 #define NOTICES 64
 
 static Oid database;
@@ -154,29 +156,70 @@ watch_prepared(TimestampTz now)
 	return lane_lift_holds(database, wake_after_hold) > 0 ? now + HOLD_INTERVAL : DT_NOEND;
 }
 
+/* All sessions of a worker have ended. If its process has, too, it is dead; else it is lost, unless
+ * it comes back within the grace. */
 static void
-release_one(void *worker)
+give_up_departed(const Departure *departure, bool dead)
 {
-	Oid type = INT8OID;
-	Datum value = Int64GetDatum(*(int64 *) worker);
+	Oid types[] = {INT8OID, TIMESTAMPTZOID, BOOLOID};
+	Datum values[] = {Int64GetDatum(departure->worker), TimestampTzGetDatum(departure->at),
+					  BoolGetDatum(dead)};
 
-	run("SELECT haul._release_departed($1)", 1, &type, &value);
+	if (waiter_take_departure(database, departure))
+		run("SELECT haul._give_up_departed($1, $2, $3)", lengthof(values), types, values);
 }
 
-/* If it fails, the silence of the worker will tell. */
 static TimestampTz
-release_departed(TimestampTz now)
+watch_departed(TimestampTz now)
 {
-	int64 worker;
-	TimestampTz next;
+	static Departure departures[MAX_DEPARTURES];
+	int count = waiter_departures(database, departures);
 	TimestampTz grace = (TimestampTz) haul_reconnect_grace * 1000;
+	TimestampTz next = DT_NOEND;
 
-	while (waiter_take_departed(database, now - grace, &worker, &next))
-		report(attempt(release_one, &worker), "release the jobs of a worker whose sessions ended");
-	return TIMESTAMP_IS_NOEND(next) ? next : next + grace;
+	for (int i = 0; i < count; i++)
+	{
+		bool known = departures[i].process != 0;
+		bool dead = known && process_is_gone(departures[i].process);
+
+		if (dead || departures[i].at + grace <= now)
+			give_up_departed(&departures[i], dead);
+		else
+			next = sooner(next, Min(departures[i].at + grace,
+									known ? now + PROCESS_INTERVAL : DT_NOEND));
+	}
+	return next;
 }
 
-/* When the next worker is to be removed for its silence, or the next job past its queue timeout. */
+/* A look at who is silent. Returns when the next is due; while there are no workers, none is. */
+static TimestampTz
+watch_silent(TimestampTz now)
+{
+	static TimestampTz next = 0;
+	static bool watching = false;
+	bool isnull;
+	Datum value;
+
+	/* unless the clock was set back */
+	if (now < next && next <= now + haul_worker_timeout * USECS_PER_SEC)
+		return watching ? next : DT_NOEND;
+	if (!background_begin())
+		return now + LINGER;
+	pgstat_report_activity(STATE_RUNNING, "haul._watch_over()");
+	SPI_connect();
+	if (SPI_execute("SELECT next_at FROM haul._watch_over()", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look at workers");
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	next = isnull ? now + LINGER : DatumGetTimestampTz(value);
+	SPI_finish();
+	background_commit();
+	/* who registers just now gives another sign soon */
+	watching = !isnull;
+	database_watches(database, watching);
+	return watching ? next : DT_NOEND;
+}
+
+/* When the next job is past its queue timeout. */
 static TimestampTz
 next_expiry(TimestampTz now)
 {
@@ -184,20 +227,9 @@ next_expiry(TimestampTz now)
 	TimestampTz expiry = DT_NOEND;
 	TupleTableSlot *job;
 	JobStore *store;
-	bool isnull;
-	Datum value;
 
 	if (!background_begin())
 		return expiry;
-	SPI_connect();
-	if (SPI_execute("SELECT min(last_heartbeat_at) FROM haul.workers", true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read haul.workers");
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	/* one that is past it already could not be removed: with the next maintenance, then */
-	if (!isnull && DatumGetTimestampTz(value) + haul_worker_timeout * USECS_PER_SEC > now)
-		expiry = DatumGetTimestampTz(value) + haul_worker_timeout * USECS_PER_SEC + 1;
-	SPI_finish();
-
 	store = job_store_open();
 	job_store_begin_expired(store, from, expiry);
 	while ((job = job_store_next(store)) != NULL)
@@ -405,7 +437,8 @@ work_until_idle(void)
 		pending = send_cries();
 		now = GetCurrentTimestamp();
 		pending = sooner(pending, watch_prepared(now));
-		pending = sooner(pending, release_departed(now));
+		pending = sooner(pending, watch_departed(now));
+		pending = sooner(pending, watch_silent(now));
 		pending = sooner(pending, waiter_remind_overdue(database, now));
 		next = sooner(pending, survey_due());
 		(void) fire(now);

@@ -105,6 +105,14 @@ job_says(TupleTableSlot *job, enum JobColumn column, const char *word)
 		   memcmp(VARDATA_ANY(text), word, length) == 0;
 }
 
+/* Whether the job is running at the worker. */
+static inline bool
+job_is_held(TupleTableSlot *job, int64 worker)
+{
+	return job_says(job, JOB_STATE, "running") && !job_is_null(job, JOB_WORKER_ID) &&
+		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
+}
+
 /* Whether it should have been started by now. */
 static inline bool
 job_is_expired(TupleTableSlot *job, TimestampTz now)

@@ -41,6 +41,7 @@ enum WorkerColumn
 	WORKER_CONFIRM_START,
 	WORKER_WAKE,
 	WORKER_STARTED_AT,
+	WORKER_LOST_AT,
 };
 
 static const Column worker_list[] = {
@@ -60,6 +61,7 @@ static const Column worker_list[] = {
 	[WORKER_CONFIRM_START] = {"confirm_start", BOOLOID},
 	[WORKER_WAKE] = {"wake", TEXTOID},
 	[WORKER_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
+	[WORKER_LOST_AT] = {"lost_at", TIMESTAMPTZOID},
 	{NULL},
 };
 static Columns worker_columns = COLUMNS(worker_list);
@@ -165,6 +167,7 @@ worker_find(int64 id)
 		make_filters(worker);
 		worker->started_at =
 			DatumGetTimestampTz(column_value(&worker_columns, row, WORKER_STARTED_AT));
+		worker->is_lost = !column_is_null(&worker_columns, row, WORKER_LOST_AT);
 	}
 	row_reader_close(&reader);
 	return worker;

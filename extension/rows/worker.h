@@ -39,6 +39,7 @@ typedef struct Worker
 	uint64 kinds_filter;	/* equal for workers of the same kinds; 0: all kinds */
 	uint64 name_filter;		/* equal for workers of the same kinds and name */
 	TimestampTz started_at; /* when it registered */
+	bool is_lost;			/* given up, and not come back yet */
 } Worker;
 
 /* The id in a row of haul.workers. */

@@ -17,7 +17,7 @@
 #define IDLE_INTERVAL (5 * USECS_PER_MINUTE) /* between maintenance when nothing happens */
 #define START_AHEAD (USECS_PER_SEC / 2)		 /* of a tick: a process takes its time to start */
 
-/* All fields are guarded by HAUL_LOCK_DATABASES; "served" and "active" are also read
+/* All fields are guarded by HAUL_LOCK_DATABASES; "served", "active" and "watching" are also read
  * or set without it, being single bytes. */
 typedef struct Database
 {
@@ -29,9 +29,10 @@ typedef struct Database
 	bool active; /* something happened since the last maintenance */
 	TimestampTz maintained_at;
 	TimestampTz due_at;	   /* a job falls due in a lane without an entry */
-	TimestampTz expiry_at; /* a worker is to be removed then, if it stays silent */
+	TimestampTz expiry_at; /* a job is past its queue timeout then */
 	TimestampTz cron_at;   /* no schedule has a tick before; 0: not known */
 	bool firing;		   /* cron_at is being found out */
+	bool watching;		   /* the worker knows that there are workers of ours to be watched */
 	bool wanted;		   /* the worker is needed before run_at */
 	bool ended;			   /* the worker ended by itself */
 	PGPROC *worker;
@@ -191,6 +192,15 @@ database_want_worker(void)
 	Database *slot = mine();
 
 	if (slot != NULL && slot->worker_pid == 0)
+		database_wake_worker(MyDatabaseId);
+}
+
+void
+database_want_watch(void)
+{
+	Database *slot = mine();
+
+	if (slot != NULL && !slot->watching)
 		database_wake_worker(MyDatabaseId);
 }
 
@@ -457,6 +467,7 @@ worker_gone(int code, Datum database)
 		slot->worker_pid = 0;
 		slot->active |= slot->maintaining; /* it broke off */
 		slot->maintaining = false;
+		slot->watching = false;
 		/* what broke off is not the first thing that the next one tries again */
 		if (slot->firing)
 			slot->cron_at = GetCurrentTimestamp() + CLOCK_INTERVAL;
@@ -547,6 +558,7 @@ database_worker_ends(Oid database, TimestampTz not_before)
 		if (ends)
 		{
 			slot->ended = true;
+			slot->watching = false;
 			slot->run_at = Max(not_before, worker_due(slot));
 			slot->worker = NULL;
 			slot->worker_pid = 0;
@@ -588,6 +600,18 @@ database_maintain_at(Oid database)
 		due = maintenance_due(slot);
 	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 	return due;
+}
+
+void
+database_watches(Oid database, bool watching)
+{
+	Database *slot;
+
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	slot = find(database);
+	if (slot != NULL)
+		slot->watching = watching;
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
 }
 
 void

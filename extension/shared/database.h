@@ -40,6 +40,9 @@ extern void database_wake_worker(Oid database);
 /* A session waits: its worker must run. */
 extern void database_want_worker(void);
 
+/* A worker of ours lives: the background worker must watch over it. */
+extern void database_want_watch(void);
+
 /* At commit: a job falls due then, in a lane that has no entry; true if sooner than any before it.
  * Raises no errors. */
 extern bool database_due_at(Oid database, TimestampTz due);
@@ -104,6 +107,8 @@ extern void database_serve(Oid database);
 extern bool database_worker_ends(Oid database, TimestampTz not_before);
 /* About to look for work: asks to be woken anew. False when it serves this database no more. */
 extern bool database_take_wanted(Oid database);
+/* Whether it knows of workers to be watched. */
+extern void database_watches(Oid database, bool watching);
 /* When the database is to be maintained: sooner if something happened there since the last time. */
 extern TimestampTz database_maintain_at(Oid database);
 /* Whether the time for a look at all lanes has come, which is then no longer planned. Else *next is

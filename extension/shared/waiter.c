@@ -16,12 +16,12 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/client_process.h"
 #include "base/shmem.h"
 #include "shared/database.h"
 #include "shared/waiter.h"
 
 #define MATCH_QUEUES 32
-#define MAX_DEPARTED 256
 
 /* A session that is woken again and again and finds nothing is woken less often: after a pause that
  * doubles each time. Enough to spare the enqueuers beside a worker that may not take what they
@@ -58,6 +58,8 @@ typedef struct Session
 	dlist_node node; /* in the list of waiting sessions */
 	Oid database;
 	int64 worker;	 /* 0: none */
+	bool owned;		 /* by the worker: no pooler's, nobody else's */
+	pid_t process;	 /* at the other end of an owned session, on this machine; 0: unknown */
 	WorkerWake wake; /* how the worker wants to be woken */
 	bool by_latch;
 	Match match;
@@ -78,8 +80,7 @@ typedef struct Session
 typedef struct Departed
 {
 	Oid database;
-	int64 worker; /* 0: not in use */
-	TimestampTz at;
+	Departure departure; /* of worker 0: not in use */
 } Departed;
 
 typedef struct Waiters
@@ -88,7 +89,7 @@ typedef struct Waiters
 	pg_atomic_uint32 nwaiting; /* changed under the lock */
 	uint64 sequence;		   /* orders calls and waits */
 	dlist_head waiting;		   /* longest first */
-	Departed departed[MAX_DEPARTED];
+	Departed departed[MAX_DEPARTURES];
 	Session sessions[FLEXIBLE_ARRAY_MEMBER];
 } Waiters;
 
@@ -272,9 +273,10 @@ waiter_events(void)
 static void
 forget_departure(Oid database, int64 worker)
 {
-	for (int i = 0; i < MAX_DEPARTED; i++)
-		if (waiters->departed[i].worker == worker && waiters->departed[i].database == database)
-			waiters->departed[i].worker = 0;
+	for (int i = 0; i < MAX_DEPARTURES; i++)
+		if (waiters->departed[i].departure.worker == worker &&
+			waiters->departed[i].database == database)
+			waiters->departed[i].departure.worker = 0;
 }
 
 /* The lock is held. */
@@ -282,24 +284,27 @@ static bool
 has_session(Oid database, int64 worker)
 {
 	for (int i = 0; i < MaxBackends; i++)
-		if (waiters->sessions[i].worker == worker && waiters->sessions[i].database == database)
+		if (waiters->sessions[i].worker == worker && waiters->sessions[i].owned &&
+			waiters->sessions[i].database == database)
 			return true;
 	return false;
 }
 
 /* The lock is held. */
 static void
-note_departure(Oid database, int64 worker)
+note_departure(Oid database, int64 worker, pid_t process)
 {
-	/* without room for all, the oldest is found by its missing heartbeats */
+	/* without room for all, the oldest is found by its silence */
 	Departed *place = &waiters->departed[0];
 
-	for (int i = 1; i < MAX_DEPARTED && place->worker != 0; i++)
-		if (waiters->departed[i].worker == 0 || waiters->departed[i].at < place->at)
+	for (int i = 1; i < MAX_DEPARTURES && place->departure.worker != 0; i++)
+		if (waiters->departed[i].departure.worker == 0 ||
+			waiters->departed[i].departure.at < place->departure.at)
 			place = &waiters->departed[i];
 	place->database = database;
-	place->worker = worker;
-	place->at = GetCurrentTimestamp();
+	place->departure.worker = worker;
+	place->departure.at = GetCurrentTimestamp();
+	place->departure.process = process;
 }
 
 static void
@@ -308,18 +313,21 @@ session_ends(int code, Datum arg)
 	Session *session = mine();
 	Oid database = session->database;
 	int64 worker;
+	bool owned;
 	bool call = false;
 
 	lock();
 	worker = session->worker;
+	owned = session->owned;
 	session->worker = 0;
+	session->owned = false;
 	/* without anybody who waits, the background worker may end */
 	call = session->state != SESSION_BUSY;
 	(void) pass_on(session);
 	stop_waiting(session);
-	if (worker != 0 && session->wake == WAKE_WORKER && !has_session(database, worker))
+	if (worker != 0 && owned && !has_session(database, worker))
 	{
-		note_departure(database, worker);
+		note_departure(database, worker, session->process);
 		call = true;
 	}
 	unlock();
@@ -329,9 +337,10 @@ session_ends(int code, Datum arg)
 
 /* Binds the session to the worker; on behalf of another one it does not wait any more. */
 static void
-bind(const Worker *worker, bool stop)
+bind(const Worker *worker, bool owns, bool stop)
 {
 	static bool registered = false;
+	pid_t process;
 	Session *session;
 	bool notify = false;
 
@@ -343,15 +352,18 @@ bind(const Worker *worker, bool stop)
 		registered = true;
 	}
 	session = mine();
+	owns |= worker->wake == WAKE_WORKER;
 	if (session->worker == worker->id && session->database == MyDatabaseId &&
-		(!stop || session->state == SESSION_BUSY))
+		session->owned >= owns && (!stop || session->state == SESSION_BUSY))
 		return;
 
+	process = owns ? client_process() : 0;
 	lock();
 	if (session->worker != worker->id)
 	{
 		notify = pass_on(session);
 		stop_waiting(session);
+		session->owned = false;
 	}
 	else if (session->state == SESSION_WOKEN)
 		session->notify =
@@ -361,6 +373,9 @@ bind(const Worker *worker, bool stop)
 	session->database = MyDatabaseId;
 	session->worker = worker->id;
 	session->wake = worker->wake;
+	if (owns && !session->owned)
+		session->process = process;
+	session->owned |= owns;
 	forget_departure(MyDatabaseId, worker->id);
 	unlock();
 	if (notify)
@@ -368,15 +383,15 @@ bind(const Worker *worker, bool stop)
 }
 
 void
-waiter_bind(const Worker *worker)
+waiter_bind(const Worker *worker, bool owns)
 {
-	bind(worker, false);
+	bind(worker, owns, false);
 }
 
 void
 waiter_enter(const Worker *worker)
 {
-	bind(worker, true);
+	bind(worker, false, true);
 }
 
 bool
@@ -535,6 +550,7 @@ waiter_worker_gone(int64 worker)
 		if (session->by_latch)
 			SetLatch(&ProcGlobal->allProcs[i].procLatch);
 		session->worker = 0;
+		session->owned = false;
 	}
 	unlock();
 	if (notify)
@@ -627,27 +643,52 @@ waiter_remind_overdue(Oid database, TimestampTz now)
 	return next;
 }
 
-bool
-waiter_take_departed(Oid database, TimestampTz before, int64 *worker, TimestampTz *next)
+int
+waiter_departures(Oid database, Departure *departures)
 {
-	*next = DT_NOEND;
+	int count = 0;
+
+	LWLockAcquire(haul_lock(HAUL_LOCK_WAITERS), LW_SHARED);
+	for (int i = 0; i < MAX_DEPARTURES; i++)
+		if (waiters->departed[i].departure.worker != 0 &&
+			waiters->departed[i].database == database)
+			departures[count++] = waiters->departed[i].departure;
+	unlock();
+	return count;
+}
+
+bool
+waiter_take_departure(Oid database, const Departure *departure)
+{
+	bool taken = false;
+
 	lock();
-	for (int i = 0; i < MAX_DEPARTED; i++)
+	for (int i = 0; i < MAX_DEPARTURES; i++)
 	{
 		Departed *departed = &waiters->departed[i];
 
-		if (departed->worker == 0 || departed->database != database)
+		if (departed->departure.worker != departure->worker || departed->database != database)
 			continue;
-		if (departed->at > before)
-		{
-			*next = Min(*next, departed->at);
-			continue;
-		}
-		*worker = departed->worker;
-		departed->worker = 0;
-		unlock();
-		return true;
+		taken = departed->departure.at == departure->at;
+		if (taken)
+			departed->departure.worker = 0;
 	}
 	unlock();
-	return false;
+	return taken;
+}
+
+int
+waiter_backends(Oid database, int64 worker, int *pids, int max)
+{
+	int count = 0;
+
+	if (!haul_is_preloaded())
+		return 0;
+	LWLockAcquire(haul_lock(HAUL_LOCK_WAITERS), LW_SHARED);
+	for (int i = 0; i < MaxBackends && count < max; i++)
+		if (waiters->sessions[i].worker == worker && waiters->sessions[i].owned &&
+			waiters->sessions[i].database == database)
+			pids[count++] = ProcGlobal->allProcs[i].pid;
+	unlock();
+	return count;
 }

@@ -12,7 +12,7 @@
  *   So does the background worker for a session that does not come.
  *
  * test/model checks this. Sessions are also how the death of a worker shows: see
- * waiter_take_departed().
+ * waiter_departures().
  */
 #ifndef HAUL_WAITER_H
 #define HAUL_WAITER_H
@@ -29,8 +29,8 @@
 /* The number of events so far; to be read before the snapshot is taken. */
 extern uint64 waiter_events(void);
 
-/* The session is one of this worker's. */
-extern void waiter_bind(const Worker *worker);
+/* The session is one of this worker's. owns: and nobody else's, so its end may be the worker's. */
+extern void waiter_bind(const Worker *worker, bool owns);
 
 /* The same; and it does not wait any more, since it looks now. */
 extern void waiter_enter(const Worker *worker);
@@ -91,10 +91,23 @@ extern void waiter_notices_sent(const Notice *notices, int count);
  * look again. */
 extern TimestampTz waiter_remind_overdue(Oid database, TimestampTz now);
 
-/* A worker all of whose sessions ended before the given time; false when there is none, and then
- * *next is when the next such session had ended (DT_NOEND: never). */
-extern bool waiter_take_departed(Oid database, TimestampTz before, int64 *worker,
-								 TimestampTz *next);
+/* A worker that has no session of its own any more. */
+typedef struct Departure
+{
+	int64 worker;
+	TimestampTz at;
+	pid_t process; /* at the other end, on this machine; 0: unknown */
+} Departure;
+
+#define MAX_DEPARTURES 256
+
+/* Copies those of the database; returns how many. */
+extern int waiter_departures(Oid database, Departure *departures);
+/* It is being dealt with. False when the worker has come back meanwhile. */
+extern bool waiter_take_departure(Oid database, const Departure *departure);
+
+/* Processes that serve sessions that the worker owns; returns how many, at most max. */
+extern int waiter_backends(Oid database, int64 worker, int *pids, int max);
 
 /* ---- shared memory ---- */
 

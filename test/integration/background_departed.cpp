@@ -1,6 +1,5 @@
-// A worker whose session ends without a word loses its row, and others get its jobs, long before its
-// heartbeats would be missed: unless it comes back in time. Only where the worker is told by name (wake:
-// worker) does its session stand for it.
+// A worker whose session ends without a word is lost, and others get its jobs, long before its heartbeats would
+// be missed: unless it comes back in time. Only where the session is the worker's own does it stand for it.
 #include "support/background.hpp"
 #include "support/waiting_worker.hpp"
 
@@ -20,10 +19,10 @@ protected:
     }
 
     bool registered(const std::string& worker) {
-        return database.truth("SELECT EXISTS (SELECT FROM haul.workers WHERE id = $1)", {worker});
+        return database.truth("SELECT EXISTS (SELECT FROM haul.workers WHERE id = $1 AND lost_at IS NULL)", {worker});
     }
     void await_departure_of(const std::string& worker) {
-        wait_until([&] { return !registered(worker); }, "worker " + worker + " is not registered any more");
+        wait_until([&] { return !registered(worker); }, "worker " + worker + " is lost");
     }
 
     // A session of a new worker, which holds a job.
@@ -49,7 +48,7 @@ TEST_F(background_departed, its_jobs_go_to_others_at_once) {
     heir.await_call(soon);
     EXPECT_EQ(heir.work(), 1);
     EXPECT_FALSE(registered(gone));
-    EXPECT_EQ(database.exec("SELECT attempt, interruptions FROM haul.finished_jobs"), (rows{{"2", "1"}}));
+    EXPECT_EQ(database.exec("SELECT attempt, interruptions FROM haul.finished_jobs"), (rows{{"1", "0"}}));
     EXPECT_EQ(database.number("SELECT sum(releases) FROM haul.counters"), 1);
 }
 

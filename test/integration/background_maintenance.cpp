@@ -17,7 +17,7 @@ protected:
         wait_until([&] { return database.truth("SELECT coalesce((" + condition + "), false)"); }, condition);
     }
 
-    cluster server{{true, {{"haul.maintenance_interval", "1s"}, {"haul.worker_timeout", "3s"}}}};
+    cluster server{{true, {{"haul.maintenance_interval", "1s"}, {"haul.worker_timeout", "3s"}, {"haul.lost_timeout", "1s"}}}};
     std::string dsn = server.create_database();
     session database{dsn};
 };

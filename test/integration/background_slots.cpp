@@ -21,6 +21,7 @@ protected:
             cluster_options{true,
                             {{"max_worker_processes", std::to_string(1 + workers)},
                              {"max_logical_replication_workers", "0"}, // or its launcher takes one
+                             {"haul.lost_timeout", "1s"}, // until then somebody watches over who is lost
                              {"haul.maintenance_interval", "1s"}}});
     }
 

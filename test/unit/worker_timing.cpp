@@ -18,20 +18,23 @@ TEST(worker_reconnect_pause, stays_within_limits_that_grow_to_the_longest) {
     auto limit = reconnect_pause::first;
     reconnect_pause pause{1};
     for (int attempt = 0; attempt < 20; ++attempt) {
-        const auto drawn = pause.next(start);
+        const auto now = start + attempt * 1s;
+        const auto drawn = pause.next(now);
         EXPECT_GE(drawn, 0ms);
         EXPECT_LE(drawn, limit) << "attempt " << attempt;
-        limit = std::min(2 * limit, reconnect_pause::longest);
+        limit = std::min(2 * limit, now - start < reconnect_pause::at_first
+                                        ? reconnect_pause::longest_at_first
+                                        : reconnect_pause::longest);
     }
 }
 
 TEST(worker_reconnect_pause, is_drawn_from_the_whole_range) {
     reconnect_pause pause{7};
     for (int attempt = 0; attempt < 12; ++attempt)
-        pause.next(start);
+        pause.next(start + attempt * 1s);
     int low = 0, high = 0;
     for (int i = 0; i < 300; ++i) {
-        const auto drawn = pause.next(start);
+        const auto drawn = pause.next(start + 1min);
         low += drawn < reconnect_pause::longest / 4;
         high += drawn > reconnect_pause::longest * 3 / 4;
     }

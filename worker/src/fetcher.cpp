@@ -129,12 +129,15 @@ void fetcher::step() {
     }
     if (!session_ && now >= reconnect_at_)
         reconnect();
-    if (session_ && now < resume_at_) {
-        sooner(resume_at_);
-    } else if (session_ && !long_poll_.outstanding()) {
+    if (session_ && !long_poll_.outstanding()) {
         session_->read();
         take_notifications();
         heartbeat();
+    }
+    if (session_ && now < resume_at_) {
+        sooner(resume_at_);
+    } else if (session_ && !long_poll_.outstanding()) {
+        look_after_others();
         reconcile();
         if (phase_ == phase::working)
             fetch();
@@ -168,6 +171,7 @@ void fetcher::reconnect() {
         } else {
             listen();
             member_.reconcile(*session_, around_.jobs.snapshot());
+            member_.adapt(*session_);
         }
     } catch (const std::exception&) { // all of it, or none
         session_.reset();
@@ -241,12 +245,15 @@ void fetcher::heartbeat() {
     if (member_.id() == 0)
         return; // draining, and the row is gone
     if (std::chrono::steady_clock::now() >= member_.next_beat()) {
-        if (member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining))
-            member_.maintain(*session_);
-        else
+        if (!member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining))
             reenter();
     }
     sooner(member_.next_beat());
+}
+
+void fetcher::look_after_others() {
+    member_.look_after_others(*session_);
+    sooner(member_.next_look());
 }
 
 void fetcher::reconcile() {

@@ -75,6 +75,7 @@ private:
     void count_patience(const error& failure, const trouble& since);
     void reenter();
     void heartbeat();
+    void look_after_others();
     void reconcile();
     bool take_notifications();
 
@@ -108,7 +109,7 @@ private:
     steady_time reconnect_at_{};
     trouble away_;            // connections that are lost, or not to be had
     trouble refused_;         // calls that the server refuses
-    steady_time resume_at_{}; // nothing is asked of the server before
+    steady_time resume_at_{}; // nothing but heartbeats goes to the server before
     bool hopeless_ = false;
     std::uint64_t deliver_first_ = 0; // reports that must be delivered before anything is fetched
     std::optional<steady_time> reconcile_at_;

@@ -17,19 +17,23 @@ struct claim_arrays {
 
 } // namespace
 
+// It is said with each call because a session may be one of a pooler's, where nothing may stay behind. In a list
+// of columns, what stands first is evaluated first.
+#define BOUNDED "SELECT pg_catalog.set_config('lock_timeout', '1s', true), "
+
 std::int64_t register_worker(session& db, const std::string& name, const std::string& options) {
-    static constexpr statement call{"haul_register", "SELECT haul.register_worker($1, $2)"};
-    return read_int64(db.query(call, parameters{}.add_text(name).add_jsonb(options))(0, 0));
+    static constexpr statement call{"haul_register", BOUNDED "haul.register_worker($1, $2)"};
+    return read_int64(db.query(call, parameters{}.add_text(name).add_jsonb(options))(0, 1));
 }
 
-// The commit need not wait for the disk: a claim that is lost in a crash leaves a job that is ready again. It
-// is said with each call because a session may be one of a pooler's, where nothing may stay behind.
+// The commit need not wait for the disk: a claim that is lost in a crash leaves a job that is ready again.
 result checkout(session& db, std::int64_t worker, int max_jobs) {
     static constexpr statement call{
         "haul_checkout",
         "SELECT id, claim, queue, kind, args, priority, attempt, max_attempts, run_at, enqueued_at,"
         " timeout, on_timeout, interrupted_at, last_error, workflow_id, cron_name, confirm_start"
-        " FROM pg_catalog.set_config('synchronous_commit', 'off', true), haul.checkout($1, $2)"};
+        " FROM pg_catalog.set_config('synchronous_commit', 'off', true) AS unflushed,"
+        " pg_catalog.set_config('lock_timeout', '1s', true) AS bounded, haul.checkout($1, $2)"};
     return db.query(call, parameters{}.add_int64(worker).add_int32(max_jobs));
 }
 
@@ -52,16 +56,20 @@ result checked_out(session& db, const result& answer) {
 }
 
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining) {
-    static constexpr statement call{"haul_heartbeat", "SELECT haul.heartbeat($1, $2, $3)"};
-    const auto rows = db.query(
-        call, parameters{}.add_int64(worker).add_int32(busy).add_text(draining ? "draining" : "running"));
-    return rows.boolean(0, 0);
+    static constexpr statement call{"haul_heartbeat", BOUNDED "haul.heartbeat($1, $2, $3, $4)"};
+    const auto rows = db.query(call, parameters{}
+                                         .add_int64(worker)
+                                         .add_int32(busy)
+                                         .add_text(draining ? "draining" : "running")
+                                         .add_int32(db.backend_pid()));
+    return rows.boolean(0, 1);
 }
 
 // With an older snapshot than its own, which the defaults of a database may ask for, it would not fold.
 void maintain(session& db) {
     try {
-        db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT haul.maintain(false); COMMIT");
+        db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+                   " SET LOCAL lock_timeout = '1s'; SELECT haul.maintain(false); COMMIT");
     } catch (const connection_error&) {
         throw;
     } catch (const interrupted_error&) {
@@ -72,22 +80,37 @@ void maintain(session& db) {
     }
 }
 
-std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker) {
-    static constexpr statement call{"haul_next_due", "SELECT haul.next_due($1)"};
-    const auto rows = db.query(call, parameters{}.add_int64(worker));
-    if (rows.is_null(0, 0))
+namespace {
+std::optional<std::chrono::microseconds> interval_of(const result& rows) {
+    if (rows.is_null(0, 1))
         return std::nullopt;
-    return read_interval(rows(0, 0));
+    return read_interval(rows(0, 1));
+}
+} // namespace
+
+std::optional<std::chrono::microseconds> watch_workers(session& db) {
+    static constexpr statement call{"haul_watch", BOUNDED "haul.watch_workers()"};
+    return interval_of(db.query(call));
+}
+
+std::chrono::microseconds worker_timeout(session& db) {
+    static constexpr statement call{"haul_worker_timeout", BOUNDED "haul._setting('haul.worker_timeout')"};
+    return *interval_of(db.query(call));
+}
+
+std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker) {
+    static constexpr statement call{"haul_next_due", BOUNDED "haul.next_due($1)"};
+    return interval_of(db.query(call, parameters{}.add_int64(worker)));
 }
 
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held) {
-    static constexpr statement call{"haul_reconcile", "SELECT haul.reconcile($1, $2, $3)"};
+    static constexpr statement call{"haul_reconcile", BOUNDED "haul.reconcile($1, $2, $3)"};
     claim_arrays arrays{held};
     const auto rows = db.query(call, parameters{}
                                          .add_int64(worker)
                                          .add_array(type::int8_array, arrays.ids)
                                          .add_array(type::int4_array, arrays.numbers));
-    return read_int64(rows(0, 0));
+    return read_int64(rows(0, 1));
 }
 
 std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& jobs) {
@@ -101,18 +124,18 @@ std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& 
 }
 
 std::vector<std::int64_t> release(session& db, std::int64_t worker, const claims& jobs, bool started) {
-    static constexpr statement call{"haul_release", "SELECT haul.release($1, $2, $3, $4)"};
+    static constexpr statement call{"haul_release", BOUNDED "haul.release($1, $2, $3, $4)"};
     claim_arrays arrays{jobs};
     const auto rows = db.query(call, parameters{}
                                          .add_int64(worker)
                                          .add_array(type::int8_array, arrays.ids)
                                          .add_array(type::int4_array, arrays.numbers)
                                          .add_boolean(started));
-    return read_int64_array(rows(0, 0));
+    return read_int64_array(rows(0, 1));
 }
 
 void unregister_worker(session& db, std::int64_t worker) {
-    static constexpr statement call{"haul_unregister", "SELECT haul.unregister_worker($1)"};
+    static constexpr statement call{"haul_unregister", BOUNDED "haul.unregister_worker($1)"};
     db.query(call, parameters{}.add_int64(worker));
 }
 

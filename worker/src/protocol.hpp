@@ -7,7 +7,8 @@
 #include <optional>
 #include <string>
 
-/// The functions of schema haul that a worker calls. Each may throw what session::query() throws.
+/// The functions of schema haul that a worker calls. Each may throw what session::query() throws. None waits for
+/// a lock for longer than a second, so that signs of life are not late.
 namespace haul::core::protocol {
 
 /// Columns of checkout().
@@ -39,9 +40,13 @@ result checkout(session& db, std::int64_t worker, int max_jobs);
 void begin_checkout_wait(session& db, std::int64_t worker, int max_jobs, std::chrono::microseconds wait);
 /// The jobs of that answer, in the columns of checkout().
 result checked_out(session& db, const result& answer);
-/// Returns false when the worker is not registered any more.
+/// Returns false when the worker is not registered any more. Tells whose the session is, too.
 bool heartbeat(session& db, std::int64_t worker, int busy, bool draining);
 void maintain(session& db);
+/// A look at the other workers; returns when to look again, or nothing where the server sees to it.
+std::optional<std::chrono::microseconds> watch_workers(session& db);
+/// After how much silence a worker counts as lost.
+std::chrono::microseconds worker_timeout(session& db);
 std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker);
 /// Returns how many jobs were given back.
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held);

@@ -61,7 +61,7 @@ struct worker_options {
     wait_mode wait = wait_mode::listen;                  ///< how an idle worker learns of new jobs
     std::chrono::milliseconds polling_interval = 60s;    ///< how often an idle worker looks anyway
     double polling_jitter = 0.1; ///< fraction by which each poll varies: 0.1 of 60 s is 57 to 63 s
-    std::chrono::milliseconds heartbeat_interval = 10s; ///< how often the worker says that it lives
+    std::chrono::milliseconds heartbeat_interval = 2s; ///< how often the worker says that it lives, at least
     /// How long the server may refuse the worker's calls for a reason that only an administrator can mend (a
     /// missing grant, a read-only server) before the worker gives its work back and ends with status 1.
     std::chrono::milliseconds refusal_timeout = 60s;

@@ -1,0 +1,13 @@
+/*
+ * life.h: signs of life.
+ */
+#ifndef HAUL_LIFE_H
+#define HAUL_LIFE_H
+
+#include "postgres.h"
+
+/* The worker calls, so it lives. Noted at most once a second, in any transaction; costs nothing
+ * in between, and waits for nothing. */
+extern void life_sign(int64 worker);
+
+#endif

@@ -1,0 +1,300 @@
+/*
+ * offer.c: jobs of workers that are lost.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/owner.h"
+#include "base/settings.h"
+#include "calls/call.h"
+#include "calls/offer.h"
+#include "job/transition.h"
+#include "journal/lease.h"
+#include "rows/job.h"
+#include "rows/worker.h"
+#include "shared/effects.h"
+
+/* ---- offering ---- */
+
+/* Jobs of all open offers, sorted: one that was offered twice is there twice. */
+typedef struct OpenOffers
+{
+	int64 *jobs;
+	int count;
+} OpenOffers;
+
+/* The elements of an array without nulls; NULL is an empty one. */
+static int
+elements_of(Datum array, bool isnull, Oid type, Datum **elements)
+{
+	bool by_value = type == INT4OID || FLOAT8PASSBYVAL;
+	int length = type == INT4OID ? sizeof(int32) : sizeof(int64);
+	int count = 0;
+
+	*elements = NULL;
+	if (!isnull)
+		deconstruct_array(DatumGetArrayTypeP(array), type, length, by_value,
+						  type == INT4OID ? TYPALIGN_INT : TYPALIGN_DOUBLE, elements, NULL, &count);
+	return count;
+}
+
+static OpenOffers
+open_offers(void)
+{
+	OpenOffers open;
+	Datum array;
+	bool isnull;
+	Datum *elements;
+
+	haul_query_as_owner("SELECT array_agg(job_id ORDER BY job_id) FROM haul._offers", 0, NULL, NULL,
+						NULL, &array, &isnull);
+	open.count = elements_of(array, isnull, INT8OID, &elements);
+	open.jobs = palloc((open.count + 1) * sizeof(int64));
+	for (int i = 0; i < open.count; i++)
+		open.jobs[i] = DatumGetInt64(elements[i]);
+	return open;
+}
+
+/* How many offers of the job are open. */
+static int
+count_offers(const OpenOffers *open, int64 job)
+{
+	int low = 0;
+	int high = open->count;
+	int count = 0;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (open->jobs[middle] < job)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (low + count < open->count && open->jobs[low + count] == job)
+		count++;
+	return count;
+}
+
+/* Whether the job would run again if its worker had died, and all others that it was offered from.
+ */
+static bool
+may_run_again(TupleTableSlot *job, int offers)
+{
+	return job_says(job, JOB_ON_INTERRUPT, "retry") &&
+		   job_attempt(job) + offers < DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)) &&
+		   DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) + offers + 1 < haul_max_interruptions;
+}
+
+static void
+remember(int64 worker, TupleTableSlot *job)
+{
+	Oid types[] = {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID};
+	Datum values[] = {Int64GetDatum(worker), job_value(job, JOB_ID), job_value(job, JOB_CLAIM),
+					  job_value(job, JOB_STARTED_AT)};
+
+	haul_run_as_owner("INSERT INTO haul._offers (worker_id, job_id, claim, started_at)"
+					  " VALUES ($1, $2, $3, $4)"
+					  " ON CONFLICT (worker_id, job_id) DO UPDATE SET claim = excluded.claim,"
+					  " started_at = excluded.started_at, offered_at = excluded.offered_at",
+					  lengthof(values), types, values, NULL);
+}
+
+/* Offers a locked job to others; false when it stays where it is. */
+static bool
+offer(Call *call, TupleTableSlot *job, int64 worker, const OpenOffers *open)
+{
+	Requeue requeue = {.counter = COUNT_RELEASES};
+
+	if (!job_is_null(job, JOB_STARTED_AT))
+	{
+		if (!may_run_again(job, count_offers(open, job_id(job))))
+			return false;
+		remember(worker, job);
+		requeue.was_started = true;
+	}
+	(void) transition_requeue(call, job, &requeue);
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(haul_offer);
+
+/* Offers what a lost worker holds, but for what somebody has locked; returns how many jobs. The
+ * caller has the worker's exclusive lock. */
+Datum
+haul_offer(PG_FUNCTION_ARGS)
+{
+	int64 worker = PG_GETARG_INT64(0);
+	Call *call = call_open("offering a worker's jobs");
+	Lease *leases;
+	int nleases = lease_list(worker, &leases);
+	OpenOffers open = {NULL, 0};
+	int64 offered = 0;
+
+	if (nleases > 0)
+		open = open_offers();
+	for (int i = 0; i < nleases; i++)
+		for (int j = 0; j < leases[i].njobs; j++)
+		{
+			TupleTableSlot *job;
+
+			call_next_job(call);
+			job = job_store_find(call->store, leases[i].jobs[j]);
+			if (job != NULL && job_is_held(job, worker) &&
+				job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED &&
+				offer(call, job, worker, &open))
+				offered++;
+		}
+	call_close(call);
+	PG_RETURN_INT64(offered);
+}
+
+/* ---- the end of an offer ---- */
+
+typedef struct Offer
+{
+	int64 job;
+	int32 claim;
+	TimestampTz started_at;
+	TimestampTz offered_at;
+} Offer;
+
+#define RETURNS_OFFERS                                                                             \
+	" RETURNING o.job_id, o.claim, o.started_at, o.offered_at)"                                    \
+	" SELECT array_agg(job_id), array_agg(claim), array_agg(started_at),"                          \
+	" array_agg(offered_at) FROM gone"
+
+/* The offers that the command, which ends with RETURNS_OFFERS, deletes. */
+static int
+delete_offers(const char *command, int nargs, Oid *types, Datum *values, Offer **offers)
+{
+	static const Oid columns[] = {INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum arrays[lengthof(columns)];
+	bool nulls[lengthof(columns)];
+	Datum *elements[lengthof(columns)];
+	int count = 0;
+
+	haul_query_as_owner(command, nargs, types, values, NULL, arrays, nulls);
+	for (int i = 0; i < lengthof(columns); i++)
+		count = elements_of(arrays[i], nulls[i], columns[i], &elements[i]);
+	*offers = palloc((count + 1) * sizeof(Offer));
+	for (int i = 0; i < count; i++)
+		(*offers)[i] = (Offer){DatumGetInt64(elements[0][i]), DatumGetInt32(elements[1][i]),
+							   DatumGetTimestampTz(elements[2][i]),
+							   DatumGetTimestampTz(elements[3][i])};
+	return count;
+}
+
+/* Whether the job is as the offer left it. */
+static bool
+is_untaken(TupleTableSlot *job, const Offer *offer)
+{
+	return job_says(job, JOB_STATE, "ready") && job_claim(job) == offer->claim;
+}
+
+/* Gives the job back to its worker, under the same claim, if nobody has taken it. */
+static void
+take_back(Call *call, int64 worker, const Offer *offer)
+{
+	TupleTableSlot *job;
+	JobLock lock = JOB_CHANGED;
+	int64 lease;
+
+	do
+	{
+		job = job_store_find(call->store, offer->job);
+		if (job == NULL || !is_untaken(job, offer))
+			return;
+		/* whoever has it locked claims it, most likely */
+		lock = job_store_lock(call->store, job, LockWaitSkip);
+	} while (lock == JOB_CHANGED);
+	if (lock != JOB_LOCKED)
+		return;
+	lease = lease_next_id();
+	transition_resume(call, job, worker, lease, offer->started_at);
+	lease_add(&lease, worker, &offer->job, 1, call->now);
+}
+
+/* Whether a periodic job has had another run to its end since it was offered. */
+static bool
+has_run_since(TupleTableSlot *job, const Offer *offer)
+{
+	return !job_is_null(job, JOB_EVERY) && job_run_at(job) > offer->offered_at;
+}
+
+/* The worker died with the job. */
+static void
+charge(Call *call, const Offer *offer)
+{
+	TupleTableSlot *job = job_store_find(call->store, offer->job);
+
+	if (job != NULL && !has_run_since(job, offer) &&
+		job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED)
+		transition_charge(call, job, offer->offered_at);
+}
+
+static bool
+is_found_again(int64 worker)
+{
+	Oid type = INT8OID;
+	Datum id = Int64GetDatum(worker);
+
+	return worker_lock(worker, AccessExclusiveLock, false) &&
+		   haul_run_as_owner("UPDATE haul.workers SET lost_at = NULL"
+							 " WHERE id = $1 AND lost_at IS NOT NULL",
+							 1, &type, &id, NULL) > 0;
+}
+
+void
+offer_end(int64 worker, OfferEnd how)
+{
+	Oid type = INT8OID;
+	Datum id = Int64GetDatum(worker);
+	Offer *offers;
+	int count;
+	Call *call;
+
+	if (how == OFFER_WORKER_RETURNED && !is_found_again(worker))
+		return;
+	/* one that is locked is being taken back by a call about that job */
+	count = delete_offers("WITH free AS (SELECT job_id FROM haul._offers WHERE worker_id = $1"
+						  " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM haul._offers AS o"
+						  " USING free WHERE o.worker_id = $1 AND o.job_id = free.job_id"
+						  RETURNS_OFFERS,
+						  1, &type, &id, &offers);
+	if (count == 0)
+		return;
+	call = call_open("ending a worker's offers");
+	for (int i = 0; i < count; i++)
+	{
+		call_next_job(call);
+		if (how == OFFER_WORKER_RETURNED)
+			take_back(call, worker, &offers[i]);
+		else
+			charge(call, &offers[i]);
+	}
+	call_close(call);
+}
+
+bool
+offer_take_back(Call *call, int64 worker, int64 id, int32 claim)
+{
+	Oid types[] = {INT8OID, INT8OID, INT4OID};
+	Datum values[] = {Int64GetDatum(worker), Int64GetDatum(id), Int32GetDatum(claim)};
+	Offer *offers;
+
+	if (delete_offers("WITH gone AS (DELETE FROM haul._offers AS o"
+					  " WHERE worker_id = $1 AND job_id = $2 AND claim = $3" RETURNS_OFFERS,
+					  lengthof(values), types, values, &offers) == 0)
+		return false;
+	job_store_renew(call->store);
+	take_back(call, worker, &offers[0]);
+	job_store_renew(call->store);
+	return true;
+}

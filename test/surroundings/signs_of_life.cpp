@@ -1,0 +1,273 @@
+// Who is taken for dead: the killed and the hung, and nobody else, whatever happens to the server and to the way
+// there.
+#include "support/background.hpp"
+#include "support/process.hpp"
+
+#include <gtest/gtest.h>
+#include <memory>
+
+namespace haul::test {
+namespace {
+
+class signs_of_life : public testing::Test {
+protected:
+    using settings = std::map<std::string, std::string>;
+
+    explicit signs_of_life(const settings& changed) : server{{true, changed}}, dsn{server.create_database()} {}
+
+    /// A worker process of this name; `sleep` jobs last as many seconds as they say.
+    std::unique_ptr<worker_process> worker(const std::string& name, const std::string& more = "") const {
+        return std::make_unique<worker_process>(
+            dsn, "haul:\n  identifier: " + name + "\n" + more + "  handlers:\n    sleep: {builtin: sleep}\n");
+    }
+    /// A job that would fail for good if it was charged with an interruption.
+    void enqueue(double seconds, int max_attempts = 1) {
+        sql.exec("INSERT INTO haul.jobs (kind, args, max_attempts) VALUES ('sleep', jsonb_build_object('seconds', "
+                 "$1::float8), $2)",
+                 {std::to_string(seconds), std::to_string(max_attempts)});
+    }
+    void await_running() {
+        wait_until([&] { return sql.truth("SELECT EXISTS (SELECT FROM haul.jobs WHERE state = 'running')"); },
+                   "the job runs");
+    }
+    std::string holder() {
+        return sql.text("SELECT coalesce((SELECT w.name FROM haul.jobs AS j JOIN haul.workers AS w ON w.id = "
+                        "j.worker_id WHERE j.state = 'running'), '')");
+    }
+    void await_end(std::chrono::milliseconds limit = patience) {
+        wait_until([&] { return sql.truth("SELECT EXISTS (SELECT FROM haul.finished_jobs)"); }, "the job has ended",
+                   limit);
+    }
+    void expect_uncharged(int jobs = 1) {
+        EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions, count(*) FROM haul.finished_jobs GROUP BY 1, 2, 3"),
+                  (rows{{"completed", "1", "0", std::to_string(jobs)}}));
+        EXPECT_EQ(sql.number("SELECT count(*) FROM haul.workers WHERE lost_at IS NOT NULL"), 0);
+        EXPECT_EQ(sql.number("SELECT coalesce(sum(dispatches + retries - completions - failures - expiries - discards"
+                             " - cancels - releases), 0) FROM haul.counters"),
+                  0)
+            << "the counters do not add up";
+    }
+    bool nobody_lost() { return sql.truth("SELECT count(*) FILTER (WHERE lost_at IS NOT NULL) = 0 FROM haul.workers"); }
+
+    cluster server;
+    std::string dsn;
+    session sql{dsn};
+};
+
+/// With settings so short that what lasts for seconds here is like what lasts for minutes elsewhere.
+class living_worker : public signs_of_life {
+protected:
+    living_worker()
+        : signs_of_life{{{"haul.worker_timeout", "2s"},
+                         {"haul.reconnect_grace", "500ms"},
+                         {"haul.lost_timeout", "60s"}}} {}
+
+    void cut(const std::string& name) {
+        sql.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1",
+                 {"haul worker " + name + " %"});
+    }
+    /// Connections of the worker are lost, and no new ones to be had, for so long.
+    void outage(const std::string& name, std::chrono::milliseconds span) {
+        session postgres{server.dsn()};
+        postgres.exec("ALTER DATABASE haul_test ALLOW_CONNECTIONS false");
+        cut(name);
+        expect_all_along([] { return true; }, "an outage", span);
+        postgres.exec("ALTER DATABASE haul_test ALLOW_CONNECTIONS true");
+    }
+};
+
+TEST_F(living_worker, outlives_a_server_that_is_away) {
+    const auto w = worker("w");
+    enqueue(1);
+    await_running();
+    server.stop("fast");
+    expect_all_along([&] { return (*w)->running(); }, "the worker waits", 6s);
+    server.start();
+    sql = session{dsn};
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, outlives_a_crash_of_the_server) {
+    const auto w = worker("w");
+    enqueue(5);
+    await_running();
+    server.restart("immediate");
+    sql = session{dsn};
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, outlives_a_machine_that_is_suspended) {
+    const auto w = worker("w");
+    enqueue(2);
+    await_running();
+    {
+        std::vector<std::unique_ptr<frozen>> all;
+        const auto pids = sql.exec("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+        for (const auto& row : pids)
+            all.push_back(std::make_unique<frozen>(std::stoi(*row[0])));
+        all.push_back(std::make_unique<frozen>((*w)->pid()));
+        expect_all_along([] { return true; }, "the machine is suspended", 6s);
+    }
+    expect_all_along([&] { return nobody_lost(); }, "nobody is taken for dead", 1s);
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, is_heard_while_somebody_locks_the_jobs) {
+    const auto w = worker("w");
+    const auto other = worker("other");
+    enqueue(3);
+    await_running();
+    session locker{dsn};
+    locker.exec("BEGIN");
+    locker.exec("LOCK TABLE haul.jobs");
+    expect_all_along([&] { return nobody_lost(); }, "nobody is taken for dead", 6s);
+    locker.exec("COMMIT");
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, is_heard_while_somebody_locks_its_row) {
+    const auto w = worker("w");
+    enqueue(3);
+    await_running();
+    session locker{dsn};
+    locker.exec("BEGIN");
+    locker.exec("SELECT FROM haul.workers FOR UPDATE");
+    await_end();
+    locker.exec("COMMIT");
+    expect_uncharged();
+}
+
+TEST_F(living_worker, is_not_lost_while_nobody_can_write) {
+    const auto w = worker("w");
+    enqueue(3);
+    await_running();
+    server.set("default_transaction_read_only", "on");
+    expect_all_along([&] { return nobody_lost(); }, "nobody is taken for dead", 6s);
+    server.set("default_transaction_read_only", "off");
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, is_not_lost_while_the_table_of_workers_is_locked) {
+    const auto w = worker("w");
+    enqueue(1);
+    await_running();
+    session locker{dsn};
+    locker.exec("BEGIN");
+    locker.exec("LOCK TABLE haul.workers IN SHARE MODE");
+    expect_all_along([&] { return nobody_lost(); }, "nobody is taken for dead", 6s);
+    locker.exec("COMMIT");
+    await_end();
+    expect_uncharged();
+}
+
+TEST_F(living_worker, keeps_its_jobs_when_its_connections_are_cut) {
+    const auto w = worker("w");
+    const auto other = worker("other");
+    enqueue(4);
+    await_running();
+    const auto at_work = holder();
+    for (int i = 0; i < 5; ++i) {
+        cut(at_work);
+        wait_until([&] { return sql.truth("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = $1",
+                                          {"haul worker " + at_work + " fetch"}); },
+                   "it is back");
+        EXPECT_EQ(holder(), at_work);
+    }
+    await_end();
+    expect_uncharged();
+}
+
+// Nobody else is there to take them.
+TEST_F(living_worker, gets_back_what_nobody_took_while_it_was_cut_off) {
+    const auto w = worker("w");
+    enqueue(6, 5);
+    enqueue(6, 1); // which is not offered: another attempt would be one too many
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; }, "both run");
+    for (int i = 0; i < 2; ++i) {
+        outage("w", 1500ms);
+        wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; },
+                   "both run again");
+    }
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.finished_jobs") == 2; }, "both have ended");
+    EXPECT_EQ(sql.number("SELECT max(claim) FROM haul.finished_jobs"), 1) << "each ran once";
+    expect_uncharged(2);
+}
+
+TEST_F(living_worker, is_charged_nothing_when_others_took_over) {
+    auto w = worker("w");
+    enqueue(5, 5);
+    await_running();
+    const auto other = worker("other");
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.workers") == 2; }, "both are there");
+    outage("w", 3s);
+    EXPECT_EQ(holder(), "other");
+    await_end();
+    wait_until([&] { return nobody_lost(); }, "it is back");
+    expect_uncharged();
+}
+
+TEST_F(living_worker, shortens_a_heartbeat_interval_that_is_too_long) {
+    const auto w = worker("w", "  heartbeat_interval: 600\n");
+    enqueue(5);
+    await_running();
+    expect_all_along([&] { return nobody_lost(); }, "it is not taken for dead", 4s);
+    await_end();
+    expect_uncharged();
+    EXPECT_NE((*w)->errors().find("event=heartbeat_interval_shortened"), std::string::npos) << (*w)->errors();
+}
+
+/// As it comes.
+class dead_worker : public signs_of_life, public testing::WithParamInterface<const char*> {
+protected:
+    dead_worker() : signs_of_life{{}} {}
+
+    std::string how() const { return std::string{"  wait: "} + GetParam() + "\n"; }
+    /// Does something to the worker that has the job, beside another; returns how long until the other has ended
+    /// the job.
+    std::chrono::milliseconds after(const std::function<void(worker_process&)>& fate) {
+        enqueue(60, 5);
+        const auto one = worker("one", how());
+        await_running();
+        const auto two = worker("two", how() + "  polling_interval: 1\n");
+        wait_until([&] { return sql.number("SELECT count(*) FROM haul.workers") == 2; }, "both are there");
+        sql.exec("UPDATE haul.jobs SET args = '{\"seconds\": 0}'");
+        const auto begun = std::chrono::steady_clock::now();
+        fate(*one);
+        await_end();
+        const auto passed = std::chrono::steady_clock::now() - begun;
+        return std::chrono::duration_cast<std::chrono::milliseconds>(passed);
+    }
+};
+
+TEST_P(dead_worker, is_noticed_soon_when_it_is_killed) {
+    EXPECT_LE(after([](worker_process& w) { w->kill(); }), 4s);
+    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"), (rows{{"completed", "2", "1"}}));
+}
+
+TEST_P(dead_worker, is_noticed_within_15_seconds_when_it_hangs) {
+    EXPECT_LE(after([](worker_process& w) { w->signal(SIGSTOP); }), 15s);
+    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"), (rows{{"completed", "1", "0"}}));
+}
+
+TEST_P(dead_worker, is_none_that_stood_still_for_less_than_10_seconds) {
+    const auto w = worker("w", how());
+    enqueue(3);
+    await_running();
+    {
+        const frozen still{(*w)->pid()};
+        expect_all_along([&] { return nobody_lost(); }, "it is not taken for dead", 9900ms);
+    }
+    expect_all_along([&] { return nobody_lost(); }, "it is not taken for dead", 1s);
+    await_end();
+    expect_uncharged();
+}
+
+INSTANTIATE_TEST_SUITE_P(, dead_worker, testing::Values("listen", "call", "poll"));
+
+} // namespace
+} // namespace haul::test
