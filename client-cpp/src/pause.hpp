@@ -10,8 +10,8 @@ namespace haul::core {
 
 /// Pauses between attempts to reconnect: they grow, and each is drawn at random from 0 to its limit ("full
 /// jitter"), so that the workers of a fleet do not come back all at once. At first they stay well inside
-/// haul.reconnect_grace, and always inside haul.worker_timeout, so that nobody who can connect again counts as
-/// lost. Not thread-safe.
+/// haul.reconnect_grace, and always inside haul.worker_timeout, so that nobody who can connect again counts
+/// as lost. Not thread-safe.
 class reconnect_pause {
 public:
     explicit reconnect_pause(std::uint64_t seed = std::random_device{}()) : random_{seed} {}

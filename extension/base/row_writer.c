@@ -176,10 +176,10 @@ row_overwrite(Relation table, TupleTableSlot *row, const Columns *columns, int c
 	fits = old.t_len > 0;
 	if (fits)
 	{
-		HeapTuple new = heap_modify_tuple_by_cols(&old, RelationGetDescr(table), count, numbers,
-												  values, nulls);
+		HeapTuple new =
+			heap_modify_tuple_by_cols(&old, RelationGetDescr(table), count, numbers, values, nulls);
 
-		fits = new->t_len == old.t_len && new->t_data->t_hoff == old.t_data->t_hoff;
+		fits = new->t_len == old.t_len &&new->t_data->t_hoff == old.t_data->t_hoff;
 		if (fits)
 			memcpy((char *) old.t_data + old.t_data->t_hoff,
 				   (char *) new->t_data + old.t_data->t_hoff, old.t_len - old.t_data->t_hoff);

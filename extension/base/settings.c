@@ -95,8 +95,8 @@ define_background_settings(void)
 	DefineCustomIntVariable(
 		"haul.reconnect_grace",
 		"Time that a worker whose sessions ended has to come back, before it is lost.",
-		"Concerns workers that are connected without a pooler.", &haul_reconnect_grace, 3000,
-		0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+		"Concerns workers that are connected without a pooler.", &haul_reconnect_grace, 3000, 0,
+		INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 void

@@ -13,7 +13,7 @@ extern double haul_backoff_jitter; /* fraction by which each delay varies */
 extern int haul_max_interruptions; /* deaths of a worker held against a job */
 extern int haul_max_args_size;	   /* bytes, as text */
 extern int haul_worker_timeout;	   /* seconds */
-extern int haul_lost_timeout; /* seconds */
+extern int haul_lost_timeout;	   /* seconds */
 extern int haul_keep_completed;	   /* seconds */
 extern int haul_keep_failed;	   /* seconds */
 extern int haul_keep_errors;	   /* seconds */

@@ -185,9 +185,9 @@ delete_offers(const char *command, int nargs, Oid *types, Datum *values, Offer *
 		count = elements_of(arrays[i], nulls[i], columns[i], &elements[i]);
 	*offers = palloc((count + 1) * sizeof(Offer));
 	for (int i = 0; i < count; i++)
-		(*offers)[i] = (Offer){DatumGetInt64(elements[0][i]), DatumGetInt32(elements[1][i]),
-							   DatumGetTimestampTz(elements[2][i]),
-							   DatumGetTimestampTz(elements[3][i])};
+		(*offers)[i] =
+			(Offer){DatumGetInt64(elements[0][i]), DatumGetInt32(elements[1][i]),
+					DatumGetTimestampTz(elements[2][i]), DatumGetTimestampTz(elements[3][i])};
 	return count;
 }
 
@@ -263,11 +263,11 @@ offer_end(int64 worker, OfferEnd how)
 	if (how == OFFER_WORKER_RETURNED && !is_found_again(worker))
 		return;
 	/* one that is locked is being taken back by a call about that job */
-	count = delete_offers("WITH free AS (SELECT job_id FROM haul._offers WHERE worker_id = $1"
-						  " FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM haul._offers AS o"
-						  " USING free WHERE o.worker_id = $1 AND o.job_id = free.job_id"
-						  RETURNS_OFFERS,
-						  1, &type, &id, &offers);
+	count = delete_offers(
+		"WITH free AS (SELECT job_id FROM haul._offers WHERE worker_id = $1"
+		" FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM haul._offers AS o"
+		" USING free WHERE o.worker_id = $1 AND o.job_id = free.job_id" RETURNS_OFFERS,
+		1, &type, &id, &offers);
 	if (count == 0)
 		return;
 	call = call_open("ending a worker's offers");

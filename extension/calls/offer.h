@@ -32,8 +32,9 @@ typedef enum OfferEnd
  * busy with it just now: then its next sign will do. */
 extern void offer_end(int64 worker, OfferEnd how);
 
-/* The worker calls about a job, found ready, that it was handed under this claim: takes the job back
- * for it, if it was offered and nobody has taken it. Returns whether to look again at the job. */
+/* The worker calls about a job, found ready, that it was handed under this claim: takes the job
+ * back for it, if it was offered and nobody has taken it. Returns whether to look again at the job.
+ */
 extern bool offer_take_back(Call *call, int64 worker, int64 id, int32 claim);
 
 #endif

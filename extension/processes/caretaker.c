@@ -64,8 +64,8 @@ run(const char *command, int nargs, Oid *types, Datum *values)
 }
 
 /*
- * Does something that may fail, and be left as it is: what else is to be done goes on. NULL, or the error, whose
- * transaction is rolled back.
+ * Does something that may fail, and be left as it is: what else is to be done goes on. NULL, or the
+ * error, whose transaction is rolled back.
  */
 static ErrorData *
 attempt(void (*act)(void *arg), void *arg)
@@ -98,6 +98,69 @@ report(const ErrorData *error, const char *what)
 	if (error != NULL)
 		ereport(WARNING, (errcode(error->sqlerrcode),
 						  errmsg("pg_haul could not %s: %s", what, error->message)));
+}
+
+typedef struct Failure
+{
+	char *duty;
+	char *error;
+} Failure;
+
+static void
+note_failure(void *arg)
+{
+	const Failure *failure = arg;
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(failure->duty), CStringGetTextDatum(failure->error)};
+
+	run("SELECT haul._note_failure($1, $2)", 2, types, values);
+}
+
+/* Notes in haul.duties that a duty failed, and logs it when that is new. */
+static void
+note(const char *duty, const ErrorData *error)
+{
+	Failure failure = {
+		.duty = (char *) duty,
+		.error = psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode)),
+	};
+
+	report(attempt(note_failure, &failure), "note that a duty failed");
+}
+
+typedef struct Timed
+{
+	TimestampTz (*act)(TimestampTz now);
+	TimestampTz now;
+	TimestampTz next;
+} Timed;
+
+static void
+act_timed(void *arg)
+{
+	Timed *timed = arg;
+
+	timed->next = timed->act(timed->now);
+}
+
+/* What is done at its time, by the name that it has in haul.duties. When it fails, it is tried
+ * again soon, and all else goes on. */
+static TimestampTz
+guarded(const char *duty, TimestampTz (*act)(TimestampTz now), TimestampTz now)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context =
+		AllocSetContextCreate(caller, "pg_haul timed duty", ALLOCSET_SMALL_SIZES);
+	Timed timed = {.act = act, .now = now, .next = now + LINGER};
+	ErrorData *error;
+
+	MemoryContextSwitchTo(context);
+	error = attempt(act_timed, &timed);
+	if (error != NULL)
+		note(duty, error);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return timed.next;
 }
 
 /* ---- duties; those that have more to do later return when ---- */
@@ -185,8 +248,8 @@ watch_departed(TimestampTz now)
 		if (dead || departures[i].at + grace <= now)
 			give_up_departed(&departures[i], dead);
 		else
-			next = sooner(next, Min(departures[i].at + grace,
-									known ? now + PROCESS_INTERVAL : DT_NOEND));
+			next = sooner(next,
+						  Min(departures[i].at + grace, known ? now + PROCESS_INTERVAL : DT_NOEND));
 	}
 	return next;
 }
@@ -286,22 +349,6 @@ do_duty(void *duty)
 	run("SELECT haul._do_duty($1, false)", 1, &type, &value);
 }
 
-typedef struct Failure
-{
-	char *duty;
-	char *error;
-} Failure;
-
-static void
-note_failure(void *arg)
-{
-	const Failure *failure = arg;
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(failure->duty), CStringGetTextDatum(failure->error)};
-
-	run("SELECT haul._note_failure($1, $2)", 2, types, values);
-}
-
 /* The names of the duties that are to be done now. */
 static List *
 list_duties(void)
@@ -324,13 +371,13 @@ list_duties(void)
 	return names;
 }
 
-/* Each in a transaction of its own; what fails is noted in haul.duties, and logged when it is new. */
+/* Each in a transaction of its own; what fails is noted in haul.duties, and logged when it is new.
+ */
 static void
 do_duties(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context =
-		AllocSetContextCreate(caller, "pg_haul duties", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(caller, "pg_haul duties", ALLOCSET_DEFAULT_SIZES);
 	ListCell *cell;
 	List *duties;
 
@@ -344,14 +391,7 @@ do_duties(void)
 
 		background_check();
 		if (error != NULL)
-		{
-			Failure failure = {
-				.duty = duty,
-				.error = psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode)),
-			};
-
-			report(attempt(note_failure, &failure), "note that a duty failed");
-		}
+			note(duty, error);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -437,13 +477,13 @@ work_until_idle(void)
 		pending = send_cries();
 		now = GetCurrentTimestamp();
 		pending = sooner(pending, watch_prepared(now));
-		pending = sooner(pending, watch_departed(now));
-		pending = sooner(pending, watch_silent(now));
+		pending = sooner(pending, guarded("remove workers", watch_departed, now));
+		pending = sooner(pending, guarded("remove workers", watch_silent, now));
 		pending = sooner(pending, waiter_remind_overdue(database, now));
 		next = sooner(pending, survey_due());
-		(void) fire(now);
+		(void) guarded("fire schedules", fire, now);
 		next = sooner(next, maintain(now));
-		tick = fire(now);
+		tick = guarded("fire schedules", fire, now);
 		if (!TIMESTAMP_IS_NOEND(tick))
 			next = sooner(next, sooner(tick, now + CLOCK_INTERVAL));
 		next = sooner(next, survey_slice(now));

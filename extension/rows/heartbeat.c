@@ -67,7 +67,8 @@ overwrite(int64 worker, const Beat *beat, bool *found)
 		values[count++] = PointerGetDatum(beat->status);
 	}
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(worker));
-	row_reader_open(&reader, haul_catalog()->workers, HAUL_WORKERS_PKEY, &beat_columns, RowExclusiveLock, &key, 1);
+	row_reader_open(&reader, haul_catalog()->workers, HAUL_WORKERS_PKEY, &beat_columns,
+					RowExclusiveLock, &key, 1);
 	row = row_reader_next(&reader);
 	*found = row != NULL;
 	if (row != NULL)

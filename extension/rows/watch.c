@@ -1,11 +1,12 @@
 /*
  * watch.c: looks at who is silent.
  *
- * A worker is silent when its last sign of life is older than haul.worker_timeout, and than the last
- * LOOKS looks, which are at least a fifth of the timeout apart. Time in which nobody looked says
- * nothing: a machine was frozen, the server was away, the clock was set forward. Nor does a time in
- * which workers could not have given a sign: there are no looks then, and those before count no
- * more. So a worker has had several chances in a row, in front of a watcher that was awake.
+ * A worker is silent when its last sign of life is older than haul.worker_timeout, and than the
+ * last LOOKS looks, which are at least a fifth of the timeout apart. Time in which nobody looked
+ * says nothing: a machine was frozen, the server was away, the clock was set forward. Nor does a
+ * time in which workers could not have given a sign: there are no looks then, and those before
+ * count no more. So a worker has had several chances in a row, in front of a watcher that was
+ * awake.
  */
 #include "postgres.h"
 
@@ -93,7 +94,8 @@ haul_look(PG_FUNCTION_ARGS)
 	row_reader_open(&reader, haul_catalog()->watch, HAUL_WATCH_PKEY, &watch_columns,
 					RowExclusiveLock, &key, 1);
 	row = row_reader_next(&reader);
-	stored = row == NULL ? NULL : DatumGetArrayTypePCopy(column_value(&watch_columns, row, WATCH_LOOKS));
+	stored =
+		row == NULL ? NULL : DatumGetArrayTypePCopy(column_value(&watch_columns, row, WATCH_LOOKS));
 	if (stored == NULL || ARR_NDIM(stored) != 1 || ARR_DIMS(stored)[0] != LOOKS ||
 		ARR_HASNULL(stored))
 		elog(ERROR, "haul._watch has not the row that it should have");
@@ -103,9 +105,8 @@ haul_look(PG_FUNCTION_ARGS)
 	take_note(looks, &awake_at, GetCurrentTimestamp());
 	for (int i = 0; i < LOOKS; i++)
 		elements[i] = TimestampTzGetDatum(looks[i]);
-	values[0] = PointerGetDatum(construct_array(elements, LOOKS, TIMESTAMPTZOID,
-												sizeof(TimestampTz), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
+	values[0] = PointerGetDatum(construct_array(
+		elements, LOOKS, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[1] = TimestampTzGetDatum(awake_at);
 	written = row_overwrite(reader.table, row, &watch_columns, lengthof(chosen), chosen, values);
 	row_reader_close(&reader);

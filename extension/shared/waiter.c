@@ -650,8 +650,7 @@ waiter_departures(Oid database, Departure *departures)
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_WAITERS), LW_SHARED);
 	for (int i = 0; i < MAX_DEPARTURES; i++)
-		if (waiters->departed[i].departure.worker != 0 &&
-			waiters->departed[i].database == database)
+		if (waiters->departed[i].departure.worker != 0 && waiters->departed[i].database == database)
 			departures[count++] = waiters->departed[i].departure;
 	unlock();
 	return count;

@@ -1,5 +1,6 @@
-// A worker whose session ends without a word is lost, and others get its jobs, long before its heartbeats would
-// be missed: unless it comes back in time. Only where the session is the worker's own does it stand for it.
+// A worker whose session ends without a word is lost, and others get its jobs, long before its heartbeats
+// would be missed: unless it comes back in time. Only where the session is the worker's own does it stand for
+// it.
 #include "support/background.hpp"
 #include "support/waiting_worker.hpp"
 
@@ -19,7 +20,8 @@ protected:
     }
 
     bool registered(const std::string& worker) {
-        return database.truth("SELECT EXISTS (SELECT FROM haul.workers WHERE id = $1 AND lost_at IS NULL)", {worker});
+        return database.truth("SELECT EXISTS (SELECT FROM haul.workers WHERE id = $1 AND lost_at IS NULL)",
+                              {worker});
     }
     void await_departure_of(const std::string& worker) {
         wait_until([&] { return !registered(worker); }, "worker " + worker + " is lost");

@@ -17,7 +17,9 @@ protected:
         wait_until([&] { return database.truth("SELECT coalesce((" + condition + "), false)"); }, condition);
     }
 
-    cluster server{{true, {{"haul.maintenance_interval", "1s"}, {"haul.worker_timeout", "3s"}, {"haul.lost_timeout", "1s"}}}};
+    cluster server{
+        {true,
+         {{"haul.maintenance_interval", "1s"}, {"haul.worker_timeout", "3s"}, {"haul.lost_timeout", "1s"}}}};
     std::string dsn = server.create_database();
     session database{dsn};
 };
@@ -130,7 +132,7 @@ TEST_F(background_maintenance, that_fails_is_tried_again_and_keeps_nobody_from_w
     expect_all_along([&] { return log.count("no, thanks") <= 1; }, "it is logged once", 5s);
 
     waiting_worker worker(dsn);
-    EXPECT_EQ(worker.work_until_idle(), 1);
+    EXPECT_EQ(worker.work_until_idle(), 2) << "among them what the silent one held";
     for (int round = 0; round < 5; ++round) {
         database.exec("INSERT INTO haul.jobs (kind) VALUES ('k')");
         worker.await_call(soon);

@@ -1,4 +1,5 @@
-// Settings that a database gives all of its sessions, and things that others did to the history, change nothing that we do.
+// Settings that a database gives all of its sessions, and things that others did to the history, change
+// nothing that we do.
 #include "support/background.hpp"
 #include "support/cluster.hpp"
 #include "support/session.hpp"
@@ -12,7 +13,9 @@ namespace {
 
 class surrounding_settings : public testing::Test {
 protected:
-    void set_for_all(const std::string& setting) { session(dsn).exec("ALTER DATABASE haul_test SET " + setting); }
+    void set_for_all(const std::string& setting) {
+        session(dsn).exec("ALTER DATABASE haul_test SET " + setting);
+    }
 
     cluster server{{true, {{"haul.maintenance_interval", "1s"}, {"haul.worker_timeout", "1s"}}}};
     std::string dsn = server.create_database();
@@ -58,11 +61,11 @@ TEST_F(surrounding_settings, replica_role_keeps_no_job_at_a_dead_worker) {
     EXPECT_EQ(odd.exec("SELECT haul.checkout($1, 1)", {leaving}).size(), 1u);
     EXPECT_EQ(odd.number("SELECT haul.unregister_worker($1)", {leaving}), 1);
     EXPECT_EQ(odd.exec("SELECT haul.checkout(haul.register_worker('silent'), 2)").size(), 2u);
-    odd.exec("UPDATE haul.workers SET last_heartbeat_at = now() - interval '1 day'");
-    odd.exec("SELECT haul.maintain()");
+    odd.exec("SELECT haul.cleanup_workers('0')");
     EXPECT_EQ(odd.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'"), 0);
     odd.exec("SELECT haul._fire(clock_timestamp() + interval '1 min')");
-    EXPECT_GE(odd.number("SELECT count(*) FROM haul.jobs WHERE cron_name = 'c' AND enqueued_by = 'postgres'"), 1);
+    EXPECT_GE(odd.number("SELECT count(*) FROM haul.jobs WHERE cron_name = 'c' AND enqueued_by = 'postgres'"),
+              1);
 }
 
 // The background worker is no session of anybody's role, and no client whose transactions take too long.
@@ -72,20 +75,22 @@ TEST_F(surrounding_settings, background_worker_is_nobodys_session) {
         session sql(dsn);
         newer = sql.truth("SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'transaction_timeout')");
         sql.exec("CREATE ROLE nobody");
-        for (const char* setting :
-             {"role = nobody", "default_transaction_read_only = on", "statement_timeout = '1 ms'",
-              "lock_timeout = '1 ms'", "idle_in_transaction_session_timeout = '1 ms'", "datestyle = 'SQL, DMY'"})
+        for (const char* setting : {"role = nobody", "default_transaction_read_only = on",
+                                    "statement_timeout = '1 ms'", "lock_timeout = '1 ms'",
+                                    "idle_in_transaction_session_timeout = '1 ms'", "datestyle = 'SQL, DMY'"})
             sql.exec(std::string("ALTER DATABASE haul_test SET ") + setting);
         if (newer)
             sql.exec("ALTER DATABASE haul_test SET transaction_timeout = '1 ms'");
     }
     server.restart();
     log_watch log(server);
-    session sql(dsn + " options='-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
-                      " -c lock_timeout=0 -c idle_in_transaction_session_timeout=0" +
+    session sql(dsn +
+                " options='-c role=none -c default_transaction_read_only=off -c statement_timeout=0"
+                " -c lock_timeout=0 -c idle_in_transaction_session_timeout=0" +
                 (newer ? " -c transaction_timeout=0'" : "'"));
     sql.exec("INSERT INTO haul.jobs (kind, queue_timeout) VALUES ('k', '1 ms')");
-    wait_until([&] { return sql.number("SELECT count(*) FROM haul.finished_jobs") == 1; }, "the job was discarded");
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.finished_jobs") == 1; },
+               "the job was discarded");
     EXPECT_EQ(log.count("pg_haul worker"), 0) << log.text();
 }
 
@@ -102,12 +107,14 @@ TEST_F(surrounding_settings, history_is_made_like_the_whole) {
     sql.exec("CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler");
     sql.exec("SET default_table_access_method = other");
     sql.exec("SELECT haul._add_history(now() + interval '10 days')");
-    const std::string leaves = " FROM pg_partition_tree('haul.finished_jobs') AS t JOIN pg_class AS c ON c.oid = t.relid";
+    const std::string leaves =
+        " FROM pg_partition_tree('haul.finished_jobs') AS t JOIN pg_class AS c ON c.oid = t.relid";
     EXPECT_EQ(sql.number("SELECT count(DISTINCT (c.reltablespace, c.relacl::text))" + leaves), 1);
     EXPECT_EQ(sql.number("SELECT count(DISTINCT c.relam)" + leaves + " WHERE t.isleaf"), 1);
     EXPECT_GE(sql.number("SELECT count(*)" + leaves + " WHERE t.isleaf"), 2);
     EXPECT_TRUE(sql.truth("SELECT bool_and(NOT has_table_privilege('stranger', c.oid, 'SELECT')"
-                          " AND has_table_privilege('reader', c.oid, 'SELECT'))" + leaves));
+                          " AND has_table_privilege('reader', c.oid, 'SELECT'))" +
+                          leaves));
 }
 
 } // namespace

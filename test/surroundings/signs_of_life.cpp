@@ -1,5 +1,5 @@
-// Who is taken for dead: the killed and the hung, and nobody else, whatever happens to the server and to the way
-// there.
+// Who is taken for dead: the killed and the hung, and nobody else, whatever happens to the server and to the
+// way there.
 #include "support/background.hpp"
 #include "support/process.hpp"
 
@@ -13,18 +13,20 @@ class signs_of_life : public testing::Test {
 protected:
     using settings = std::map<std::string, std::string>;
 
-    explicit signs_of_life(const settings& changed) : server{{true, changed}}, dsn{server.create_database()} {}
+    explicit signs_of_life(const settings& changed)
+        : server{{true, changed}}, dsn{server.create_database()} {}
 
     /// A worker process of this name; `sleep` jobs last as many seconds as they say.
     std::unique_ptr<worker_process> worker(const std::string& name, const std::string& more = "") const {
-        return std::make_unique<worker_process>(
-            dsn, "haul:\n  identifier: " + name + "\n" + more + "  handlers:\n    sleep: {builtin: sleep}\n");
+        return std::make_unique<worker_process>(dsn, "haul:\n  identifier: " + name + "\n" + more +
+                                                         "  handlers:\n    sleep: {builtin: sleep}\n");
     }
     /// A job that would fail for good if it was charged with an interruption.
     void enqueue(double seconds, int max_attempts = 1) {
-        sql.exec("INSERT INTO haul.jobs (kind, args, max_attempts) VALUES ('sleep', jsonb_build_object('seconds', "
-                 "$1::float8), $2)",
-                 {std::to_string(seconds), std::to_string(max_attempts)});
+        sql.exec(
+            "INSERT INTO haul.jobs (kind, args, max_attempts) VALUES ('sleep', jsonb_build_object('seconds', "
+            "$1::float8), $2)",
+            {std::to_string(seconds), std::to_string(max_attempts)});
     }
     void await_running() {
         wait_until([&] { return sql.truth("SELECT EXISTS (SELECT FROM haul.jobs WHERE state = 'running')"); },
@@ -35,19 +37,25 @@ protected:
                         "j.worker_id WHERE j.state = 'running'), '')");
     }
     void await_end(std::chrono::milliseconds limit = patience) {
-        wait_until([&] { return sql.truth("SELECT EXISTS (SELECT FROM haul.finished_jobs)"); }, "the job has ended",
-                   limit);
+        wait_until([&] { return sql.truth("SELECT EXISTS (SELECT FROM haul.finished_jobs)"); },
+                   "the job has ended", limit);
     }
     void expect_uncharged(int jobs = 1) {
-        EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions, count(*) FROM haul.finished_jobs GROUP BY 1, 2, 3"),
-                  (rows{{"completed", "1", "0", std::to_string(jobs)}}));
+        EXPECT_EQ(
+            sql.exec(
+                "SELECT state, attempt, interruptions, count(*) FROM haul.finished_jobs GROUP BY 1, 2, 3"),
+            (rows{{"completed", "1", "0", std::to_string(jobs)}}));
         EXPECT_EQ(sql.number("SELECT count(*) FROM haul.workers WHERE lost_at IS NOT NULL"), 0);
-        EXPECT_EQ(sql.number("SELECT coalesce(sum(dispatches + retries - completions - failures - expiries - discards"
-                             " - cancels - releases), 0) FROM haul.counters"),
-                  0)
+        EXPECT_EQ(
+            sql.number(
+                "SELECT coalesce(sum(dispatches + retries - completions - failures - expiries - discards"
+                " - cancels - releases), 0) FROM haul.counters"),
+            0)
             << "the counters do not add up";
     }
-    bool nobody_lost() { return sql.truth("SELECT count(*) FILTER (WHERE lost_at IS NOT NULL) = 0 FROM haul.workers"); }
+    bool nobody_lost() {
+        return sql.truth("SELECT count(*) FILTER (WHERE lost_at IS NOT NULL) = 0 FROM haul.workers");
+    }
 
     cluster server;
     std::string dsn;
@@ -173,9 +181,12 @@ TEST_F(living_worker, keeps_its_jobs_when_its_connections_are_cut) {
     const auto at_work = holder();
     for (int i = 0; i < 5; ++i) {
         cut(at_work);
-        wait_until([&] { return sql.truth("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = $1",
-                                          {"haul worker " + at_work + " fetch"}); },
-                   "it is back");
+        wait_until(
+            [&] {
+                return sql.truth("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = $1",
+                                 {"haul worker " + at_work + " fetch"});
+            },
+            "it is back");
         EXPECT_EQ(holder(), at_work);
     }
     await_end();
@@ -187,7 +198,8 @@ TEST_F(living_worker, gets_back_what_nobody_took_while_it_was_cut_off) {
     const auto w = worker("w");
     enqueue(6, 5);
     enqueue(6, 1); // which is not offered: another attempt would be one too many
-    wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; }, "both run");
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; },
+               "both run");
     for (int i = 0; i < 2; ++i) {
         outage("w", 1500ms);
         wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; },
@@ -227,8 +239,8 @@ protected:
     dead_worker() : signs_of_life{{}} {}
 
     std::string how() const { return std::string{"  wait: "} + GetParam() + "\n"; }
-    /// Does something to the worker that has the job, beside another; returns how long until the other has ended
-    /// the job.
+    /// Does something to the worker that has the job, beside another; returns how long until the other has
+    /// ended the job.
     std::chrono::milliseconds after(const std::function<void(worker_process&)>& fate) {
         enqueue(60, 5);
         const auto one = worker("one", how());
@@ -246,12 +258,14 @@ protected:
 
 TEST_P(dead_worker, is_noticed_soon_when_it_is_killed) {
     EXPECT_LE(after([](worker_process& w) { w->kill(); }), 4s);
-    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"), (rows{{"completed", "2", "1"}}));
+    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"),
+              (rows{{"completed", "2", "1"}}));
 }
 
 TEST_P(dead_worker, is_noticed_within_15_seconds_when_it_hangs) {
     EXPECT_LE(after([](worker_process& w) { w->signal(SIGSTOP); }), 15s);
-    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"), (rows{{"completed", "1", "0"}}));
+    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"),
+              (rows{{"completed", "1", "0"}}));
 }
 
 TEST_P(dead_worker, is_none_that_stood_still_for_less_than_10_seconds) {

@@ -22,9 +22,9 @@ TEST(worker_reconnect_pause, stays_within_limits_that_grow_to_the_longest) {
         const auto drawn = pause.next(now);
         EXPECT_GE(drawn, 0ms);
         EXPECT_LE(drawn, limit) << "attempt " << attempt;
-        limit = std::min(2 * limit, now - start < reconnect_pause::at_first
-                                        ? reconnect_pause::longest_at_first
-                                        : reconnect_pause::longest);
+        limit =
+            std::min(2 * limit, now - start < reconnect_pause::at_first ? reconnect_pause::longest_at_first
+                                                                        : reconnect_pause::longest);
     }
 }
 

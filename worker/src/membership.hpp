@@ -26,7 +26,8 @@ public:
     std::int64_t id() const noexcept { return id_; }
 
     void enter(session& db);
-    /// Gives enough signs of life for the server's haul.worker_timeout; says so when more than were asked for.
+    /// Gives enough signs of life for the server's haul.worker_timeout; says so when more than were asked
+    /// for.
     void adapt(session& db);
     /// Returns false when the row is gone.
     bool beat(session& db, std::size_t busy, bool draining);

@@ -17,8 +17,8 @@ struct claim_arrays {
 
 } // namespace
 
-// It is said with each call because a session may be one of a pooler's, where nothing may stay behind. In a list
-// of columns, what stands first is evaluated first.
+// It is said with each call because a session may be one of a pooler's, where nothing may stay behind. In a
+// list of columns, what stands first is evaluated first.
 #define BOUNDED "SELECT pg_catalog.set_config('lock_timeout', '1s', true), "
 
 std::int64_t register_worker(session& db, const std::string& name, const std::string& options) {

@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-/// The functions of schema haul that a worker calls. Each may throw what session::query() throws. None waits for
-/// a lock for longer than a second, so that signs of life are not late.
+/// The functions of schema haul that a worker calls. Each may throw what session::query() throws. None waits
+/// for a lock for longer than a second, so that signs of life are not late.
 namespace haul::core::protocol {
 
 /// Columns of checkout().
