@@ -26,13 +26,13 @@ protected:
 TEST_F(worker_descriptors, too_few_of_them_cost_no_job_an_attempt) {
     worker_process program{dsn, yaml, {}, {}, [] { limit(60, 60); }};
     await("EXISTS (SELECT FROM haul.workers)");
-    enqueue_many(60, "script");
+    enqueue_many(40, "script");
     await("(SELECT count(*) FROM haul.finished_jobs) >= 5");
     // Its own connections must come back in spite of the programs that want descriptors, too.
     sql.exec(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'haul worker%'");
-    await("(SELECT count(*) FROM haul.finished_jobs) = 60");
-    EXPECT_EQ(completed(), 60);
+    await("(SELECT count(*) FROM haul.finished_jobs) = 40");
+    EXPECT_EQ(completed(), 40);
     EXPECT_EQ(sql.number("SELECT count(*) FROM haul.job_errors"), 0);
     EXPECT_NE(program->errors().find("event=job_postponed"), std::string::npos) << program->errors();
     program->signal(SIGTERM);

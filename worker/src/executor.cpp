@@ -5,6 +5,8 @@
 #include "protocol.hpp"
 #include "text.hpp"
 
+#include <random>
+
 #include <fmt/format.h>
 
 namespace haul::core {
@@ -13,8 +15,12 @@ namespace {
 
 /// The pause before a job that lost its connection is tried again.
 constexpr std::chrono::milliseconds after_lost_connection{1000};
-/// The same for one that the worker had no descriptors, memory or processes for, and the pause of the thread.
-constexpr std::chrono::milliseconds after_shortage{1000};
+/// The same for one that the worker had no descriptors, memory or processes for, and the pause of the thread:
+/// drawn anew each time, so that not all threads try at once and then none does.
+std::chrono::milliseconds after_shortage() {
+    thread_local std::minstd_rand random{std::random_device{}()};
+    return std::chrono::milliseconds{std::uniform_int_distribution{500, 1500}(random)};
+}
 
 /// Bytes of an error or a reason that are kept, in the log and by the server.
 constexpr std::size_t longest_text = 8192;
@@ -58,7 +64,7 @@ executor::executor(const registry& handlers, report_sink& reports, thread_connec
 void executor::run(job& what) noexcept {
     cancellation_.begin();
     db_.begin_job();
-    short_ = false;
+    short_for_ = std::chrono::milliseconds{0};
     ending how;
     try {
         if (what.must_confirm_start() && !reports_.confirm_start(what))
@@ -76,16 +82,16 @@ void executor::run(job& what) noexcept {
 }
 
 ending executor::postponed(const execution& context, const unavailable& lack) {
-    short_ = true;
+    short_for_ = after_shortage();
     log_.warn("event=job_postponed job={} kind={} reason={}", context.id(), log_value(context.kind()),
               log_value(lack.what()));
-    return snooze{after_shortage};
+    return snooze{short_for_};
 }
 
 // While others use up what there is, the next job would fare no better.
 void executor::pause_if_short() const {
-    if (short_)
-        cancellation_.raised().wait_until(std::chrono::steady_clock::now() + after_shortage);
+    if (short_for_ > std::chrono::milliseconds{0})
+        cancellation_.raised().wait_until(std::chrono::steady_clock::now() + short_for_);
 }
 
 void executor::log_ending(const job& what, ending& how) const {

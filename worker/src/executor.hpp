@@ -37,7 +37,8 @@ private:
     canceller& statements_;
     spdlog::logger& log_;
     cancellation cancellation_;
-    bool short_ = false; // of what the job took, which is given back
+    std::chrono::milliseconds short_for_{
+        0}; // how long to pause after a job that was given back for a shortage
 };
 
 } // namespace haul::core
