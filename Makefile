@@ -50,7 +50,7 @@ uninstall: ## remove what make install has installed
 
 deps: deps-build deps-test ## install the Debian packages that building and testing need and that are missing
 
-demo: all install-extension ## run thousands of real jobs, kill a worker, compare the sums with wc (KEEP=1 leaves the server up)
+demo: all install-extension ## run thousands of jobs, kill a worker, compare with wc (KEEP=1 leaves the server up)
 	@scripts/demo
 
 check: cpp install-extension ## build, then run all tests: models, pgTAP, C++, isolation, a tiny benchmark

@@ -7,10 +7,13 @@ SELECT set_eq($$
 	SELECT relname::text COLLATE "default" FROM pg_class WHERE relnamespace = 'haul'::regnamespace
 		AND relkind IN ('r', 'p') AND NOT relispartition
 	$$, ARRAY['jobs', 'finished_jobs', 'job_errors', 'queues', 'kinds', 'workers', 'counter_totals',
-		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'duties', 'cron', 'cron_runs', 'workflows', 'workflow_jobs',
+		'_leases_0', '_leases_1', '_ledger_0', '_ledger_1', '_folds', 'duties', 'cron', 'cron_runs', 'workflows',
+			'workflow_jobs',
 		'_workflow_ends', '_gates', 'replies', '_leaves', '_offers', '_watch'], 'the tables, apart from partitions');
-SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger', '_fronts', 'lanes', 'background',
-	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs', 'job_run_details']);
+SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger',
+	'_fronts', 'lanes', 'background',
+	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs',
+		'job_run_details']);
 
 SELECT is_empty($$
 	SELECT c.relname FROM pg_class AS c
@@ -20,7 +23,8 @@ SELECT is_empty($$
 SELECT is_empty($$
 	SELECT a.attrelid::regclass, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 		WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
-			AND c.relname NOT IN ('counter_totals', 'my_jobs', 'my_workflows', 'my_workflow_steps', 'my_replies') -- their columns say the same as those
+			AND c.relname NOT IN ('counter_totals', 'my_jobs', 'my_workflows', 'my_workflow_steps',
+				'my_replies') -- their columns say the same as those
 				-- of haul.counters, haul.jobs, haul.workflow_status, haul.replies
 			AND c.relname !~ '^_' AND a.attnum > 0 AND NOT a.attisdropped
 			AND coalesce(col_description(a.attrelid, a.attnum), '') = ''
@@ -148,7 +152,8 @@ SELECT set_eq($$
 	SELECT c.relname::text COLLATE "default" FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass
 		AND d.objid = c.oid AND d.deptype = 'e'
 		JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'pg_haul'
-		WHERE c.relkind IN ('r', 'S') AND c.relname NOT IN ('_folds', '_watch', 'duties', '_claim_base') -- of this server alone
+		WHERE c.relkind IN ('r', 'S') AND c.relname NOT IN ('_folds', '_watch', 'duties',
+			'_claim_base') -- of this server alone
 	$$, 'pg_dump saves the rows of every table and the state of every sequence of the extension');
 
 -- A job, with history of its own, does not keep the extension from being dropped.

@@ -17,7 +17,8 @@ SELECT results_eq(
 	format('SELECT run_at, enqueued_at, enqueued_by FROM haul.jobs WHERE id = %s', :bare),
 	'SELECT now(), now(), current_user::text COLLATE "default"', 'among them the time and the role');
 SELECT results_eq(
-	format('SELECT worker_id, lease_id, started_at, interrupted_at, last_error, progress, expires_at FROM haul.jobs WHERE id = %s',
+	format('SELECT worker_id, lease_id, started_at, interrupted_at, last_error, progress, expires_at FROM haul.jobs WHERE '
+		'id = %s',
 		:bare),
 	'SELECT NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::timestamptz, NULL::text, NULL::jsonb, NULL::timestamptz',
 	'it belongs to nobody');
@@ -75,7 +76,8 @@ SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e), now() + interval '2 
 UPDATE haul.jobs SET queue_timeout = NULL WHERE id = :e;
 SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e), NULL, 'and goes with it');
 UPDATE haul.jobs SET queue_timeout = '1 hour', expires_at = now() + interval '3 days' WHERE id = :e;
-SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e), now() + interval '3 days', 'unless expires_at is given, too');
+SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e), now() + interval '3 days',
+	'unless expires_at is given, too');
 INSERT INTO haul.jobs (kind, queue_timeout, run_at) VALUES ('e', '10 minutes', now() - interval '1 day')
 	RETURNING id AS e \gset
 SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e), now() + interval '10 minutes',
@@ -98,8 +100,10 @@ SELECT is(helper.job(:full) - ARRAY['run_at', 'expires_at', 'enqueued_at'],
 	helper.job(:bare) - ARRAY['run_at', 'expires_at', 'enqueued_at']
 	|| jsonb_build_object('id',
 		:full) || '{"kind": "full", "args": {"a": [1, 2]}, "queue": "fn", "priority": 7, "max_attempts": 4,
-	"backoff": "constant(3)", "timeout": "00:01:30", "on_timeout": "discard", "queue_timeout": "02:00:00", "on_interrupt": "fail",
-	"unique_key": "u-full", "unique_until": "started", "concurrency_key": "ck", "concurrency_limit": 3, "pin": "w1", "pin_strict": true,
+	"backoff": "constant(3)", "timeout": "00:01:30", "on_timeout": "discard", "queue_timeout": "02:00:00",
+		"on_interrupt": "fail",
+	"unique_key": "u-full", "unique_until": "started", "concurrency_key": "ck", "concurrency_limit": 3, "pin": "w1",
+		"pin_strict": true,
 	"avoid": ["w2", "w3"], "every": "1 day", "reply_to": "r", "keep": "3 days"}',
 		'every option of haul.enqueue reaches its column');
 SELECT results_eq(format('SELECT run_at, expires_at FROM haul.jobs WHERE id = %s', :full),
@@ -112,7 +116,8 @@ SELECT throws_ok($$ SELECT haul.enqueue('x', queue => '') $$, '23514', NULL, 'an
 CREATE TEMP TABLE made AS SELECT *
 	FROM
 	haul.enqueue_many('[{"kind": "n1", "queue": "many"}, {"kind": "n2", "queue": "many", "priority": 3, "args": {"x": 1}},
-	{"kind": "n3", "queue": "many", "run_at": "2999-01-01T00:00:00Z", "avoid": ["w"], "keep": "1 hour", "priority": null, "max_attempts": 2}]')
+	{"kind": "n3", "queue": "many", "run_at": "2999-01-01T00:00:00Z", "avoid": ["w"], "keep": "1 hour", "priority": null,
+		"max_attempts": 2}]')
 	WITH ORDINALITY AS t (id, n);
 SELECT results_eq(
 	$$ SELECT j.kind, j.priority::integer, j.args, j.avoid, j.keep, j.max_attempts, j.run_at = '2999-01-01T00:00:00Z'
@@ -203,7 +208,8 @@ SELECT has(helper.job(:first), '{"args": {"new": 1}, "state": "ready", "queue": 
 SELECT is(haul.enqueue('u', unique_key => 'k'), :first::bigint, 'haul.enqueue returns the job that has the key');
 SELECT is(ARRAY(SELECT haul.enqueue_many('[{"kind": "u", "unique_key": "k"}, {"kind": "u", "unique_key": "k"}]')),
 	ARRAY[:first, :first]::bigint[], 'so does haul.enqueue_many');
-SELECT is(ARRAY[haul.try_enqueue('u', unique_key => 'k')::text, (haul.try_enqueue('u', unique_key => 'new')).is_new::text],
+SELECT is(ARRAY[haul.try_enqueue('u', unique_key => 'k')::text,
+		(haul.try_enqueue('u', unique_key => 'new')).is_new::text],
 	ARRAY[format('(%s,f)', :first), 'true'], 'haul.try_enqueue tells whether the job is new');
 SELECT is((haul.try_enqueue('u')).is_new, true, 'without a key it always is');
 SELECT isnt(haul.enqueue('other', unique_key => 'k'), :first::bigint, 'another kind has keys of its own');

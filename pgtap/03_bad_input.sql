@@ -194,11 +194,13 @@ EXCEPTION WHEN check_violation OR datetime_field_overflow OR interval_field_over
 END
 $$;
 CREATE TEMP TABLE extreme_values AS SELECT * FROM (VALUES ('run_at', '-infinity'), ('run_at', 'infinity'),
-	('run_at', '294276-12-31 23:59:59+00'), ('run_at', '9999-12-31 23:59:59.999999+00'), ('run_at', '0001-01-01 00:00:00+00'),
+	('run_at', '294276-12-31 23:59:59+00'), ('run_at', '9999-12-31 23:59:59.999999+00'), ('run_at',
+		'0001-01-01 00:00:00+00'),
 	('run_at', '4713-01-01 00:00:00+00 BC'), ('expires_at', 'infinity'), ('expires_at', '-infinity'),
 	('expires_at', '294276-12-31 23:59:59+00'), ('enqueued_at', 'infinity'), ('enqueued_at', '-infinity'),
 	('enqueued_at', '294276-12-31 23:59:59+00'), ('enqueued_at', '9999-12-31 23:59:59.999999+00'),
-	('queue_timeout', '170000000 years'), ('queue_timeout', '1000 years'), ('keep', '170000000 years'), ('keep', '290000 years'),
+	('queue_timeout', '170000000 years'), ('queue_timeout', '1000 years'), ('keep', '170000000 years'), ('keep',
+		'290000 years'),
 	('keep', '1000 years'), ('timeout', '170000000 years'), ('every', '170000000 years'), ('every', '1000 years'),
 	-- short in all, but not in its parts, which are added one after the other
 	('queue_timeout', '293000 years -106900000 days'), ('keep', '293000 years -106900000 days'),

@@ -28,12 +28,15 @@ SELECT clock_timestamp() AS before \gset
 CREATE TEMP TABLE got AS SELECT * FROM haul.checkout(:r);
 SELECT columns_are('got', ARRAY['id', 'claim', 'queue', 'kind', 'args', 'priority', 'attempt', 'max_attempts', 'run_at',
 	'enqueued_at', 'timeout',
-	'on_timeout', 'interruptions', 'interrupted_at', 'last_error', 'progress', 'workflow_id', 'cron_name', 'confirm_start'],
+	'on_timeout', 'interruptions', 'interrupted_at', 'last_error', 'progress', 'workflow_id', 'cron_name',
+		'confirm_start'],
 		'the columns of haul.checkout');
 SELECT is((SELECT to_jsonb(g) - ARRAY['run_at', 'enqueued_at'] FROM got AS g),
 	jsonb_build_object('id', :row_id) || '{"claim": 1, "queue": "row", "kind": "full",
-	"args": {"x": [1]}, "priority": 7, "attempt": 1, "max_attempts": 5, "timeout": "00:00:30", "on_timeout": "discard", "interruptions": 0,
-	"interrupted_at": null, "last_error": null, "progress": null, "workflow_id": null, "cron_name": null, "confirm_start": false}', 'their values');
+	"args": {"x": [1]}, "priority": 7, "attempt": 1, "max_attempts": 5, "timeout": "00:00:30", "on_timeout": "discard",
+		"interruptions": 0,
+	"interrupted_at": null, "last_error": null, "progress": null, "workflow_id": null, "cron_name": null,
+		"confirm_start": false}', 'their values');
 SELECT results_eq('SELECT run_at, enqueued_at FROM got', $$ SELECT now() - interval '1 minute', now() $$, 'the times');
 SELECT has(helper.job(:row_id), jsonb_build_object('state', 'running', 'attempt', 1, 'claim', 1, 'worker_id', :r),
 	'the job is running, charged, claimed, held');
@@ -164,7 +167,8 @@ SELECT throws_ok(format('SELECT haul.checkout(%s, %s)', :m, bad), '22023', NULL,
 	FROM unnest(ARRAY[0, -1, 10001, 2147483647]) AS bad;
 SELECT is_empty(format('SELECT * FROM haul.checkout(%s, NULL)', :m), 'max_jobs = NULL is no jobs');
 SELECT is((SELECT count(*) FROM haul.checkout(:m, 10000)), 10000::bigint, '10000 at once');
-SELECT is((SELECT count(DISTINCT lease_id) FROM haul.jobs WHERE queue = 'bounds'), 45::bigint, 'in leases of 224 jobs at most');
+SELECT is((SELECT count(DISTINCT lease_id) FROM haul.jobs WHERE queue = 'bounds'), 45::bigint,
+	'in leases of 224 jobs at most');
 
 -- Without a worker
 SELECT throws_ok('SELECT haul.checkout(-1)', 'HQ003', NULL, 'checkout by a worker that was never there');
@@ -178,12 +182,15 @@ SELECT matches(r.message, '-1', 'the message names the worker'), isnt(r.hint, ''
 
 -- Registration: what is kept, and what is refused
 SELECT haul.register_worker('name',
-	'{"queues": ["a", {"name": "b"}, {"name": "c", "weight": 2.5}], "exclude": ["d"], "kinds": ["k"], "min_priority": 2, "max_priority": 3,
-	"order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true, "wake": "worker"}') AS w \gset
-SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at', 'lost_at'] FROM haul.workers AS w WHERE id = :w),
+'{"queues": ["a", {"name": "b"}, {"name": "c", "weight": 2.5}], "exclude": ["d"], "kinds": ["k"], "min_priority": 2,
+"max_priority": 3, "order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true, "wake":
+"worker"}') AS w \gset
+SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at', 'lost_at'] FROM haul.workers AS w
+	WHERE id = :w),
 	jsonb_build_object('id', :w) ||
-	'{"name": "name", "hostname": "h", "pid": 5, "queues": ["a", "b", "c"], "weights": [1, 1, 2.5], "exclude": ["d"], "kinds": ["k"], "min_priority": 2,
-	"max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4, "confirm_start": true, "wake": "worker", "busy": 0, "status": "running"}',
+'{"name": "name", "hostname": "h", "pid": 5, "queues": ["a", "b", "c"], "weights": [1, 1, 2.5], "exclude": ["d"],
+"kinds": ["k"], "min_priority": 2, "max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4,
+"confirm_start": true, "wake": "worker", "busy": 0, "status": "running"}',
 		'all options are recorded');
 SELECT lives_ok($$ SELECT haul.register_worker('w', '{"queues": null, "kinds": null, "pid": null}') $$,
 	'an option given as null is left out');

@@ -163,7 +163,8 @@ SELECT haul.register_worker('fw', '{"queues": ["errs", "errs-2"]}') AS f \gset
 SELECT claim FROM haul.checkout(:f) \gset f_
 SELECT is(haul.fail(:f, :f_id, :f_claim, 'first', '{"code": 1}'), 'ready', 'fail with attempts left: ready');
 SELECT has(helper.job(:f_id),
-	'{"state": "ready", "attempt": 1, "claim": 1, "worker_id": null, "lease_id": null, "started_at": null, "last_error": "first", "interruptions": 0}',
+	'{"state": "ready", "attempt": 1, "claim": 1, "worker_id": null, "lease_id": null, "started_at": null, "last_error": '
+		'"first", "interruptions": 0}',
 	'the job is ready again, nobody''s, with its error');
 SELECT is(helper.checkout_kinds(:f), NULL, 'but not yet due');
 UPDATE haul.jobs SET run_at = now() WHERE id = :f_id;
@@ -180,7 +181,8 @@ SELECT has(helper.finished(:f_id),
 	'{"state": "failed", "attempt": 3, "last_error": "third", "result": null, "queue": "errs-2"}',
 	'and is in haul.finished_jobs');
 SELECT
-	results_eq(format('SELECT attempt, worker_id, worker, error, detail FROM haul.job_errors WHERE job_id = %s ORDER BY attempt',
+	results_eq(format('SELECT attempt, worker_id, worker, error, detail FROM haul.job_errors WHERE job_id = %s ORDER BY '
+		'attempt',
 	:f_id),
 	format($$ VALUES (1, %1$s::bigint, 'fw', 'first', '{"code": 1}'::jsonb), (2, %1$s, 'fw', 'second', NULL),
 		(3, %1$s, 'fw', 'third', NULL) $$, :f), 'haul.job_errors tells every attempt');
@@ -247,7 +249,8 @@ SELECT throws_ok(format('SELECT haul.snooze(%s, %s, %s, %s)', :s, :s_id, :s_clai
 SELECT clock_timestamp() AS before \gset
 SELECT is(haul.snooze(:s, :s_id, :s_claim, '10 minutes'), true, 'snooze');
 SELECT has(helper.job(:s_id),
-	'{"state": "ready", "attempt": 0, "claim": 1, "interruptions": 0, "worker_id": null, "lease_id": null, "started_at": null, "last_error": null}',
+	'{"state": "ready", "attempt": 0, "claim": 1, "interruptions": 0, "worker_id": null, "lease_id": null, "started_at": '
+		'null, "last_error": null}',
 	'the attempt is given back, the claim is not');
 SELECT ok((SELECT run_at BETWEEN :'before'::timestamptz + interval '10 minutes'
 	AND clock_timestamp() + interval '10 minutes' FROM haul.jobs WHERE id = :s_id), 'it runs again after the delay');
@@ -389,7 +392,8 @@ ALTER EXTENSION pg_haul DROP SEQUENCE haul._claim_base;
 DROP SEQUENCE haul._claim_base;
 CREATE UNLOGGED SEQUENCE haul._claim_base;
 SELECT is(haul.fail(:lw, :lost, 1, 'e'), NULL, 'a lost claim cannot fail');
-SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[100000]), ARRAY[:lost]::bigint[], 'nor is one of after the crash taken for it');
+SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[100000]), ARRAY[:lost]::bigint[],
+	'nor is one of after the crash taken for it');
 SELECT is(haul.complete(-1, ARRAY[:lost], ARRAY[1]), ARRAY[:lost]::bigint[], 'nor a worker that is not there');
 SELECT is(haul.complete(:lw, ARRAY[:lost], ARRAY[1], ARRAY['"done"']::jsonb[]), '{}', 'but its completion is accepted');
 SELECT has(helper.finished(:lost), jsonb_build_object('state', 'completed', 'result', 'done', 'claim', 1, 'attempt', 1,
@@ -431,20 +435,25 @@ SELECT ok(helper.counters_add_up(), 'and counted once');
 
 -- What was started does not expire any more, though a snooze gives the attempt back
 SELECT haul.register_worker('expiring', '{"queues": ["expiring"]}') AS ew \gset
-INSERT INTO haul.jobs (kind, queue, expires_at) VALUES ('e', 'expiring', now() + interval '1 hour') RETURNING id AS e_id \gset
+INSERT INTO haul.jobs (kind, queue, expires_at) VALUES ('e', 'expiring', now() + interval '1 hour') RETURNING id
+	AS e_id \gset
 SELECT claim FROM haul.checkout(:ew) \gset e_
 SELECT ok(haul.snooze(:ew, :e_id, :e_claim, '0'), 'a job with expires_at is snoozed');
 SELECT ok(helper.job(:e_id) ->> 'expires_at' IS NULL, 'and does not expire after that');
 SELECT claim FROM haul.checkout(:ew) \gset e_
 SELECT is(haul.complete(:ew, ARRAY[:e_id], ARRAY[:e_claim]), '{}', 'it ran again');
-INSERT INTO haul.jobs (kind, queue, expires_at, queue_timeout) VALUES ('e', 'expiring', now() + interval '10 days', '1 hour')
+INSERT INTO haul.jobs (kind, queue, expires_at, queue_timeout) VALUES ('e', 'expiring', now() + interval '10 days',
+	'1 hour')
 	RETURNING id AS e_id \gset
 SELECT claim FROM haul.checkout(:ew) \gset e_
 SELECT is(haul.release(:ew, ARRAY[:e_id], ARRAY[:e_claim], false), '{}', 'a job with both is given back unstarted');
-SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e_id), now() + interval '10 days', 'the expiry that was given stands');
+SELECT is((SELECT expires_at FROM haul.jobs WHERE id = :e_id), now() + interval '10 days',
+	'the expiry that was given stands');
 SELECT claim FROM haul.checkout(:ew) \gset e_
-SELECT throws_ok(format('SELECT haul.snooze(%s, %s, %s, %L)', :ew, :e_id, :e_claim, '1001 years'), '22023', NULL, 'snooze for 1001 years');
-SELECT throws_ok(format('SELECT haul.fail(%s, %s, %s, %L, retry_in => %L)', :ew, :e_id, :e_claim, 'e', '1001 years'), '22023', NULL,
+SELECT throws_ok(format('SELECT haul.snooze(%s, %s, %s, %L)', :ew, :e_id, :e_claim, '1001 years'), '22023', NULL,
+	'snooze for 1001 years');
+SELECT throws_ok(format('SELECT haul.fail(%s, %s, %s, %L, retry_in => %L)', :ew, :e_id, :e_claim, 'e', '1001 years'),
+	'22023', NULL,
 	'fail with a retry in 1001 years');
 
 \ir include/finish.psql

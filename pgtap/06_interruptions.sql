@@ -26,7 +26,8 @@ SELECT has(helper.job((SELECT id FROM haul.jobs WHERE kind = 'k3')),
 	'and touches no job of another worker');
 SELECT is(helper.counts('q'), '{"dispatches": 3, "releases": 2}', 'they are counted as releases');
 SELECT
-	results_eq(format('SELECT kind, attempt, claim, interruptions::integer, interrupted_at IS NOT NULL FROM haul.checkout(%s, 10)',
+	results_eq(format('SELECT kind, attempt, claim, interruptions::integer, interrupted_at IS NOT NULL FROM '
+		'haul.checkout(%s, 10)',
 	:alive),
 	$$ VALUES ('k1', 2, 2, 1, true), ('k2', 2, 2, 1, true) $$, 'the next checkout gets them, and is told');
 SELECT is(haul.complete(:dead, ARRAY[(SELECT id FROM haul.jobs WHERE kind = 'k1')], ARRAY[1]),

@@ -65,7 +65,8 @@ SELECT helper.step('checkout of these', '{"retries": 4}');
 -- By hand
 DELETE FROM haul.jobs WHERE queue = 'a' AND kind IN ('k10', 'k11');
 SELECT helper.step('DELETE of running jobs', '{"cancels": 2}');
-SELECT set_eq($$ SELECT kind, state, last_error, worker_id IS NOT NULL FROM haul.finished_jobs WHERE kind IN ('k10', 'k11') $$,
+SELECT set_eq($$ SELECT kind, state, last_error, worker_id IS NOT NULL FROM haul.finished_jobs WHERE kind IN ('k10',
+	'k11') $$,
 	$$ VALUES ('k10', 'cancelled', 'the job was deleted', true), ('k11', 'cancelled', 'the job was deleted', true) $$,
 	'which are kept as cancelled');
 INSERT INTO haul.jobs (kind, queue, state) VALUES ('d1', 'a', 'ready'), ('d2', 'a', 'waiting'), ('d3', 'a', 'ready');
@@ -107,11 +108,13 @@ SELECT is_empty($$ SELECT day, queue FROM haul.counters GROUP BY 1, 2 HAVING cou
 -- One call about jobs of many queues, each of a checkout of its own
 INSERT INTO haul.jobs (kind, queue) SELECT 'many', 'many' || n % 7 FROM generate_series(1, 200) AS n;
 SELECT haul.register_worker('many', '{"kinds": ["many"]}') AS many \gset
-CREATE TEMP TABLE many AS SELECT c.id, c.claim FROM generate_series(1, 200) AS n, LATERAL haul.checkout(:many + 0 * n) AS c;
+CREATE TEMP TABLE many AS SELECT c.id, c.claim FROM generate_series(1, 200) AS n, LATERAL haul.checkout(:many + 0 * n)
+	AS c;
 SELECT is((SELECT haul.complete(:many, array_agg(id ORDER BY id), array_agg(claim ORDER BY id)) FROM many), '{}',
 	'jobs of 200 leases complete at once');
 SELECT set_eq($$ SELECT queue, dispatches, completions FROM haul.counters WHERE queue LIKE 'many%' $$,
-	$$ SELECT 'many' || n % 7, count(*) AS d, count(*) AS c FROM generate_series(1, 200) AS n GROUP BY 1 $$, 'each counts for its queue');
+	$$ SELECT 'many' || n % 7, count(*) AS d, count(*) AS c FROM generate_series(1, 200) AS n GROUP BY 1 $$,
+		'each counts for its queue');
 SELECT is_empty(format('SELECT FROM haul.leases WHERE worker_id = %s', :many), 'and all leases are done');
 
 -- A recount

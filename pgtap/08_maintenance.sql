@@ -27,7 +27,8 @@ SELECT results_eq('SELECT failing_since FROM haul.duties WHERE last_error IS NOT
 	'since it began to');
 DROP TRIGGER refuse ON haul.replies;
 SELECT is(haul.maintain() -> 'failed', NULL, 'when it does not any more');
-SELECT is_empty('SELECT FROM haul.duties WHERE last_error IS NOT NULL OR failing_since IS NOT NULL', 'that is noted, too');
+SELECT is_empty('SELECT FROM haul.duties WHERE last_error IS NOT NULL OR failing_since IS NOT NULL',
+	'that is noted, too');
 SET LOCAL client_min_messages = warning;
 
 -- Heartbeats
@@ -59,7 +60,8 @@ SELECT is((SELECT busy FROM haul.workers WHERE id = :w), 1000, 'which can be rol
 CREATE INDEX own_heartbeats ON haul.workers (last_heartbeat_at);
 SELECT haul.heartbeat(:w, 1) \g /dev/null
 SET LOCAL enable_seqscan = off;
-SELECT is((SELECT busy FROM haul.workers WHERE last_heartbeat_at >= now() AND id = :w), 1, 'an index of one''s own is kept up');
+SELECT is((SELECT busy FROM haul.workers WHERE last_heartbeat_at >= now() AND id = :w), 1,
+	'an index of one''s own is kept up');
 RESET enable_seqscan;
 DROP INDEX haul.own_heartbeats;
 CREATE TABLE helper.beats (busy integer);
@@ -245,6 +247,7 @@ ALTER TABLE haul.finished_jobs ADD COLUMN note text;
 INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'wider') RETURNING id AS wider_id \gset
 SELECT is(haul.complete(w, array_agg(id), array_agg(claim)), '{}', 'tables with a column more are written to')
 	FROM (SELECT haul.register_worker('wider', '{"queues": ["wider"]}') AS w) AS r, LATERAL haul.checkout(w) GROUP BY w;
-SELECT is((SELECT state || coalesce(note, '') FROM haul.finished_jobs WHERE id = :wider_id), 'completed', 'which is null');
+SELECT is((SELECT state || coalesce(note, '') FROM haul.finished_jobs WHERE id = :wider_id), 'completed',
+	'which is null');
 
 \ir include/finish.psql

@@ -92,7 +92,8 @@ SELECT is(helper.as_role('haul_test_producer', statement), '42501', helper.label
 	$$ SELECT haul.register_worker('w') $$, $$ SELECT haul.checkout(1) $$, $$ SELECT haul.complete(1, '{1}', '{1}') $$,
 		$$ SELECT haul.maintain() $$,
 	$$ SELECT haul.grant_producer('haul_test_nobody') $$, $$ SELECT haul.cleanup_workers() $$,
-	$$ SELECT haul._create_workflow('[{"kind": "a"}]', NULL) $$, $$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$,
+	$$ SELECT haul._create_workflow('[{"kind": "a"}]', NULL) $$, $$ SELECT haul.cancel_workflow(1) $$, $$
+		SELECT haul.retry_workflow(1) $$,
 		$$ SELECT haul._cancel_pending('{1}', 'r') $$, $$ SELECT haul.results(1) $$, $$ SET haul.enqueuer = 'postgres' $$,
 	$$ SELECT * FROM haul.workflow_steps $$, $$ SELECT * FROM haul.workflows $$, $$ SELECT * FROM haul.replies $$,
 		$$ SELECT haul._expire(1, false) $$, $$ SELECT haul._add_history(now()) $$,
@@ -198,7 +199,8 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admi
 	$$ SELECT haul.retry_workflow(max(id)) FROM haul.workflow_status $$,
 	$$ SELECT * FROM haul.workflow_steps, haul.replies $$,
 	$$ SELECT haul.maintain() $$]) AS statement;
-SELECT is((SELECT array_agg(DISTINCT enqueued_by) FROM haul.jobs WHERE workflow_id = (SELECT max(id) FROM haul.workflows)), ARRAY['haul_test_admin']::text[],
+SELECT is((SELECT array_agg(DISTINCT enqueued_by) FROM haul.jobs WHERE workflow_id = (SELECT max(id)
+	FROM haul.workflows)), ARRAY['haul_test_admin']::text[],
 	'jobs that a retry enqueues belong to whoever made the workflow');
 SELECT is(helper.as_role('haul_test_admin', statement), '42501', helper.label('admin, not: ', statement))
 	FROM unnest(ARRAY[
@@ -224,7 +226,8 @@ RESET ROLE;
 SELECT is(:'told'::text, 'failed completed', 'replies of both go to the producer');
 SELECT is(helper.as_role('haul_test_admin', $$ INSERT INTO haul.jobs (kind, queue, enqueued_by)
 	VALUES ('x', 'absent', 'haul_test_absent') $$), 'ok', 'for a role that does not exist');
-SELECT is((SELECT enqueued_by FROM haul.jobs WHERE queue = 'absent'), 'haul_test_admin', 'it is the administrator''s own');
+SELECT is((SELECT enqueued_by FROM haul.jobs WHERE queue = 'absent'), 'haul_test_admin',
+	'it is the administrator''s own');
 
 -- The scheduler: its own schedules
 CREATE ROLE haul_test_scheduler LOGIN;
@@ -254,17 +257,20 @@ SELECT is(helper.as_role('haul_test_scheduler', statement), state, helper.label(
 	('42501', $$ INSERT INTO haul.cron (name, schedule, kind, owner) VALUES ('x', '@daily', 'k', 'postgres') $$),
 	('42501', $$ SELECT haul.enqueue('k') $$), ('42501', $$ SELECT * FROM haul.cron_runs $$),
 	('42501', $$ SELECT * FROM haul.jobs $$), ('42501', $$ SELECT haul.maintain() $$)) AS v (state, statement);
-SELECT results_eq($$ SELECT name, schedule, kind, owner FROM haul.cron WHERE name IN ('theirs', 'own job') ORDER BY name $$,
+SELECT results_eq($$ SELECT name, schedule, kind, owner FROM haul.cron WHERE name IN ('theirs', 'own job')
+	ORDER BY name $$,
 	$$ VALUES ('own job' COLLATE "C", '@hourly', 'k2' COLLATE "C", 'haul_test_scheduler'::name),
 		('theirs', '@daily', 'k', current_user) $$, 'schedules of others are as they were');
-SELECT is(helper.as_role('haul_test_admin', $$ UPDATE haul.cron SET kind = 'k3' WHERE name IN ('theirs', 'own job') $$), 'ok',
+SELECT is(helper.as_role('haul_test_admin', $$ UPDATE haul.cron SET kind = 'k3' WHERE name IN ('theirs', 'own job') $$),
+	'ok',
 	'administrators change all of them');
 SELECT is((SELECT count(*) FROM haul.cron WHERE kind = 'k3'), 2::bigint, 'that enqueue jobs');
 
 -- Producers read the steps of their own workflows.
 SET LOCAL ROLE haul_test_rival;
 SELECT haul.workflow('[{"kind": "a"}, {"kind": "b", "after": "1"}]') AS wf \gset
-SELECT string_agg(kind || ' ' || state, ', ' ORDER BY step) AS own FROM haul.my_workflow_steps WHERE workflow_id = :wf \gset
+SELECT string_agg(kind || ' ' || state, ', ' ORDER BY step) AS own FROM haul.my_workflow_steps
+	WHERE workflow_id = :wf \gset
 SET LOCAL ROLE haul_test_producer;
 SELECT count(*) AS others FROM haul.my_workflow_steps WHERE workflow_id = :wf \gset
 RESET ROLE;
@@ -354,10 +360,12 @@ SELECT is(helper.under_attack(statement), 'ok', helper.label('under attack: ', s
 	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
 	$$ SELECT haul.enqueue('x', '{"a": 1}', queue => 'attacked', unique_key => 'u') $$,
 	$$ SELECT haul.enqueue_many('[{"kind": "x", "queue": "attacked"}]') $$,
-	$$ SELECT haul.workflow('[{"kind": "x", "queue": "attacked"}, {"kind": "y", "after": "1"}, {"kind": "z", "after": ["1", {"name": "2"}]}]') $$,
+	$$ SELECT haul.workflow('[{"kind": "x", "queue": "attacked"}, {"kind": "y", "after": "1"},
+		{"kind": "z", "after": ["1", {"name": "2"}]}]') $$,
 	$$ SELECT haul.chain('[{"kind": "x", "queue": "attacked", "reply_to": "r"}, {"kind": "y"}]') $$,
 	$$ SELECT haul.register_worker('a',
-		'{"queues": ["attacked", {"name": "b", "weight": 2}], "exclude": ["c"], "kinds": ["x"], "order": "weighted", "namespace": "n", "max_threads": 2}')
+		'{"queues": ["attacked", {"name": "b", "weight": 2}], "exclude": ["c"], "kinds": ["x"], "order": "weighted", '
+			'"namespace": "n", "max_threads": 2}')
 		$$,
 	format($$ SELECT haul.checkout(%s, 1) $$, :v),
 	format($$ SELECT haul.next_due(%s) $$, :v),
@@ -372,7 +380,8 @@ SELECT is(helper.under_attack(statement), 'ok', helper.label('under attack: ', s
 	format($$ SELECT haul.release(%s, '{%s}', '{1}') $$, :v, :id6),
 	format($$ SELECT haul.reconcile(%s, '{%s}', '{1}') $$, :v, :id1),
 	format($$ SELECT haul.unregister_worker(%s) $$, :v),
-	$$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$, $$ TABLE haul.workflow_steps $$, $$ TABLE haul.workflow_status $$,
+	$$ SELECT haul.cancel_workflow(1) $$, $$ SELECT haul.retry_workflow(1) $$, $$ TABLE haul.workflow_steps $$,
+		$$ TABLE haul.workflow_status $$,
 	$$ DELETE FROM haul.jobs $$,
 	$$ DELETE FROM haul.my_replies $$,
 	$$ SELECT haul.results(1) $$,

@@ -109,7 +109,8 @@ SELECT throws_ok($$ SELECT haul.schedule('s', '@daily', 'SELECT 1') $$, '42710',
 DROP TRIGGER a_suppress ON haul.jobs;
 DROP TRIGGER a_suppress ON haul.cron;
 SELECT haul.workflow('[{"kind": "f", "queue": "suppressed"}]') AS wf \gset
-SELECT haul.fail(w, c.id, c.claim, 'e', final => true) FROM haul.register_worker('s', '{"queues": ["suppressed"]}') AS w,
+SELECT haul.fail(w, c.id, c.claim, 'e', final => true) FROM haul.register_worker('s', '{"queues": ["suppressed"]}')
+	AS w,
 	haul.checkout(w) AS c;
 CREATE TRIGGER a_suppress BEFORE INSERT ON haul.jobs FOR EACH ROW EXECUTE FUNCTION helper.suppress();
 SELECT throws_ok(format('SELECT haul.retry_workflow(%s)', :wf), '39P01', NULL, 'haul.retry_workflow');

@@ -20,7 +20,8 @@ SELECT haul.register_worker('w',
 	'{"queues": ["a"], "kinds": ["runs"], "max_threads": 4, "hostname": "h", "pid": 7}') AS w \gset
 SELECT is(helper.checkout_kinds(:w), 'runs runs', 'two jobs run');
 SELECT
-	set_eq('SELECT queue::text COLLATE "default", ready, scheduled, running, waiting, capped, oldest_due_age, next_due_at FROM haul.queue_status',
+	set_eq('SELECT queue::text COLLATE "default", ready, scheduled, running, waiting, capped, oldest_due_age, next_due_at '
+		'FROM haul.queue_status',
 	$$ VALUES
 	('a', 3::bigint, 2::bigint, 2::bigint, 1::bigint, false, interval '1 hour', now() + interval '1 hour'),
 	('b', 0, 1, 0, 0, false, NULL, now() + interval '1 minute'),

@@ -64,7 +64,8 @@ SELECT results_eq('SELECT rows_claimed, rows_skipped FROM haul.lanes', 'VALUES (
 -- Down
 INSERT INTO haul.jobs (id, kind, queue, run_at) OVERRIDING SYSTEM VALUE VALUES (100, 'k', 'q', '2000-01-01 UTC'),
 	(99, 'k', 'q', '2000-01-02 UTC');
-SELECT is(floor_of('q'), ROW ('2000-01-01 UTC'::timestamptz, 100::bigint), 'an INSERT lowers the floor to its first job');
+SELECT is(floor_of('q'), ROW ('2000-01-01 UTC'::timestamptz, 100::bigint),
+	'an INSERT lowers the floor to its first job');
 SELECT is(look(:w), '22 seen: k 100, k 99', 'so it is found');
 SELECT (floor_of('q')).run_at AS floor \gset
 BEGIN;
@@ -78,7 +79,8 @@ SELECT results_eq($$ SELECT floor_run_at FROM haul.lanes WHERE queue = 'q' AND p
 SELECT generation FROM haul.lanes WHERE queue = 'q' AND priority = 16383 \gset
 INSERT INTO haul.jobs (kind, queue, run_at) VALUES ('later', 'q', '2100-01-02 UTC'), ('later', 'q', '2100-01-01 UTC');
 SELECT results_eq($$ SELECT floor_run_at, next_due_at FROM haul.lanes WHERE queue = 'q' AND priority = 16383 $$,
-	$$ VALUES (timestamptz '2100-01-01 UTC', timestamptz '2100-01-01 UTC') $$, 'a job of the future lowers it to when it is due');
+	$$ VALUES (timestamptz '2100-01-01 UTC', timestamptz '2100-01-01 UTC') $$,
+		'a job of the future lowers it to when it is due');
 SELECT is(haul.next_due(:w) > interval '50 years', false, 'a job of another priority is due before');
 SELECT alike(look(:w), '1 seen: %', 'it is taken');
 SELECT ok(haul.next_due(:w) > interval '50 years', 'then the one of the future is next');
@@ -99,7 +101,8 @@ SELECT is(look(:one), '0 seen', 'and then begins above them');
 SELECT is(look(:two), '0 seen', 'as do other workers of the same kinds');
 SELECT is(look(:three), '101 seen', 'but not those of other kinds');
 SELECT is((floor_of('kinds')).id, 1001::bigint, 'the floor is the first job that somebody may take');
-INSERT INTO haul.jobs (id, kind, queue, run_at) OVERRIDING SYSTEM VALUE VALUES (1300, 'mine', 'kinds', '2000-01-01 00:01 UTC');
+INSERT INTO haul.jobs (id, kind, queue, run_at) OVERRIDING SYSTEM VALUE VALUES (1300, 'mine', 'kinds',
+	'2000-01-01 00:01 UTC');
 SELECT is((floor_of('kinds')).id, 1001::bigint, 'also after an INSERT above it');
 SELECT is(look(:two), '42 seen: mine 1300', 'which is found by workers who began above');
 SELECT is(look(:one), '0 seen', 'once');
@@ -123,9 +126,11 @@ SELECT is(look(:you), '0 seen', 'alone');
 SELECT is(look(:my_kind), '200 seen', 'also when it has kinds');
 SELECT is(look(:my_kind), '0 seen', 'which begins above both');
 SELECT is((floor_of('pins')).id, 2001::bigint, 'the floor is the first of them');
-INSERT INTO haul.jobs (id, kind, queue, run_at) OVERRIDING SYSTEM VALUE SELECT 2400, 'mine', 'pins', run_at FROM haul.jobs WHERE id = 2100;
+INSERT INTO haul.jobs (id, kind, queue, run_at) OVERRIDING SYSTEM VALUE SELECT 2400, 'mine', 'pins', run_at
+	FROM haul.jobs WHERE id = 2100;
 SELECT is(look(:my_kind), '101 seen: mine 2400', 'an INSERT below where the worker begins is found');
-SELECT alike(look(:his_kind, 50), '50 seen: mine 2051, %', 'the worker whom the others are for begins above those of other kinds');
+SELECT alike(look(:his_kind, 50), '50 seen: mine 2051, %',
+	'the worker whom the others are for begins above those of other kinds');
 SELECT is(look(:my_kind), '0 seen', 'which is nothing to the former');
 
 SELECT is((SELECT sum(found_below) FROM haul.lanes), 0::numeric, 'nothing was ever found below a floor');

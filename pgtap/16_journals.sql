@@ -13,7 +13,8 @@ AS $$ SELECT (SELECT count(*) FROM haul._ledger_0) + (SELECT count(*) FROM haul.
 
 -- Turns
 SELECT haul.register_worker('w', '{"queues": ["a", "b"]}') AS w \gset
-INSERT INTO haul.jobs (kind, queue) SELECT 'k', CASE WHEN n <= 500 THEN 'a' ELSE 'b' END FROM generate_series(1, 1000) AS n;
+INSERT INTO haul.jobs (kind, queue) SELECT 'k', CASE WHEN n <= 500 THEN 'a' ELSE 'b' END FROM generate_series(1, 1000)
+	AS n;
 CREATE TEMP TABLE held AS SELECT * FROM haul.checkout(:w, 300);
 SELECT is((SELECT count(*) FROM haul._leases), 2::bigint, 'a checkout appends leases');
 SELECT is(helper.unfolded(), 1::bigint, 'and counts');
@@ -44,7 +45,8 @@ SELECT helper.finish(:w, 24);
 SELECT is((SELECT count(*) FROM haul.leases), 1::bigint, 'until it is done');
 SELECT haul.maintain();
 SELECT is((SELECT count(*) FROM haul._leases), 1::bigint, 'then folding leaves it behind');
-SELECT is((SELECT array_agg(j ORDER BY j) FROM haul.leases, unnest(jobs) AS j), (SELECT array_agg(id ORDER BY id) FROM held),
+SELECT is((SELECT array_agg(j ORDER BY j) FROM haul.leases, unnest(jobs) AS j), (SELECT array_agg(id ORDER BY id)
+	FROM held),
 	'the other still says which jobs the worker holds');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 SELECT is(haul.unregister_worker(:w), 76::bigint, 'after several turns the worker''s end releases what it holds');
@@ -104,7 +106,8 @@ SAVEPOINT s;
 SELECT haul.maintain() -> 'ledger_folded' AS folded, helper.counts('b') AS counts \gset in_s_
 ROLLBACK TO s;
 SELECT is(ARRAY[:'in_s_folded', :'in_s_counts'], ARRAY[:'unfolded', :'counts'], 'a pass folds');
-SELECT is(ARRAY[helper.unfolded()::text, helper.counts('b')::text], ARRAY[:'unfolded', :'counts'], 'rolled back, it has not');
+SELECT is(ARRAY[helper.unfolded()::text, helper.counts('b')::text], ARRAY[:'unfolded', :'counts'],
+	'rolled back, it has not');
 SELECT is(haul.maintain() -> 'ledger_folded', :'unfolded', 'and does it again');
 SELECT is(helper.counts('b'), :'counts', 'exactly');
 SELECT is(haul.unregister_worker(:w), 10::bigint, 'the leases are there, too');
@@ -120,7 +123,8 @@ SELECT (SELECT count(*) FROM haul.jobs WHERE worker_id = :w) AS held \gset
 SELECT is(haul.unregister_worker(:w), :held::bigint, 'of a lease some of whose jobs vanished, the others are released');
 SELECT is_empty('SELECT FROM haul.leases', 'and it is settled');
 
--- A dump that is being restored sets the sequence last: until then nothing is folded, or what is written next would count as folded.
+-- A dump that is being restored sets the sequence last: until then nothing is folded, or what is written next would
+-- count as folded.
 SELECT last_value + 1000 AS beyond FROM haul._entry_seq \gset
 INSERT INTO haul._ledger_0 (entry, day, queue, dispatches, completions)
 	VALUES (:beyond, (now() AT TIME ZONE 'UTC')::date, 'restored', 1, 1);

@@ -37,7 +37,8 @@ SELECT helper.new_worker('none') AS w \gset
 SELECT helper.silent(:w);
 SELECT is(haul.cleanup_workers(), 0::bigint, 'at the first look nobody is silent');
 SELECT helper.watched();
-UPDATE haul._watch SET looks = ARRAY(SELECT clock_timestamp() - n * interval '1 s' FROM generate_series(14, 11, -1) AS n);
+UPDATE haul._watch SET looks = ARRAY(SELECT clock_timestamp() - n * interval '1 s' FROM generate_series(14, 11, -1)
+	AS n);
 SELECT is(haul.cleanup_workers(), 0::bigint, 'nor who gave a sign since the last looks but three');
 SELECT helper.watched(), helper.silent(:w, '900 ms');
 SELECT is(haul.cleanup_workers(), 0::bigint, 'nor within haul.worker_timeout');
@@ -55,7 +56,8 @@ SELECT ok(haul.watch_workers() BETWEEN interval '0' AND interval '200 ms', 'the 
 SELECT is(haul.unregister_worker(:w), 0::bigint, 'it may say goodbye');
 -- Every call is a sign.
 INSERT INTO haul.jobs (kind, queue) SELECT 'k', 'signs' FROM generate_series(1, 8);
-CREATE TEMP TABLE held AS SELECT haul.register_worker('w', '{"queues": ["signs"]}') AS w, NULL::bigint AS id, 0 AS claim, n
+CREATE TEMP TABLE held AS SELECT haul.register_worker('w', '{"queues": ["signs"]}') AS w, NULL::bigint AS id, 0
+	AS claim, n
 	FROM generate_series(1, 8) AS n;
 UPDATE held SET (id, claim) = (SELECT id, claim FROM haul.checkout(held.w));
 SELECT pg_sleep(1.1), helper.silent(w) FROM held WHERE n = 1; -- a sign is noted once a second
@@ -68,7 +70,8 @@ SELECT haul.snooze(w, id, claim, '1 h') FROM held WHERE n = 5;
 SELECT haul.release(w, ARRAY[id], ARRAY[claim], false) FROM held WHERE n = 6;
 SELECT haul.progress(w, id, claim, '1') FROM held WHERE n = 7;
 SELECT haul.start(w, ARRAY[id], ARRAY[claim]) FROM held WHERE n = 8;
-SELECT is((SELECT count(*) FROM held JOIN haul.workers AS v ON v.id = held.w WHERE last_heartbeat_at < now()), 0::bigint,
+SELECT is((SELECT count(*) FROM held JOIN haul.workers AS v ON v.id = held.w WHERE last_heartbeat_at < now()),
+	0::bigint,
 	'complete, fail, discard, cancelled, snooze, release, progress and start are signs of life');
 SELECT helper.new_worker('none') AS w \gset
 SELECT helper.silent(:w);
@@ -82,19 +85,22 @@ INSERT INTO haul.jobs (kind, queue, max_attempts, on_interrupt)
 SELECT helper.new_worker('q') AS w \gset
 SELECT is(helper.checkout_kinds(:w), 'again last fail drop', 'a worker holds four jobs');
 SELECT is(helper.lose(:w), 1::bigint, 'and is lost');
-SELECT results_eq($$ SELECT helper.jobs('q') $$, ARRAY['again ready 0 1 0 f', 'last running 1 1 0 t', 'fail running 1 1 0 t', 'drop running 1 1 0 t'],
+SELECT results_eq($$ SELECT helper.jobs('q') $$, ARRAY['again ready 0 1 0 f', 'last running 1 1 0 t',
+	'fail running 1 1 0 t', 'drop running 1 1 0 t'],
 	'what may run again is offered, uncharged; what an interruption would end waits');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 
 -- It comes back.
 SELECT is(haul.heartbeat(:w), true, 'a lost worker that comes back');
-SELECT results_eq($$ SELECT helper.jobs('q') $$, ARRAY['again running 1 1 0 t', 'last running 1 1 0 t', 'fail running 1 1 0 t', 'drop running 1 1 0 t'],
+SELECT results_eq($$ SELECT helper.jobs('q') $$, ARRAY['again running 1 1 0 t', 'last running 1 1 0 t',
+	'fail running 1 1 0 t', 'drop running 1 1 0 t'],
 	'has its jobs again, under the same claims');
 SELECT is((SELECT lost_at FROM haul.workers WHERE id = :w), NULL, 'and is lost no more');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 SELECT is_empty('SELECT FROM haul._offers', 'nothing is on offer');
 SELECT is(helper.lose(:w), 1::bigint, 'it can be lost again');
-SELECT is((SELECT haul.complete(:w, array_agg(id ORDER BY id), array_fill(1, ARRAY[4])) FROM haul.jobs WHERE queue = 'q'), '{}',
+SELECT is((SELECT haul.complete(:w, array_agg(id ORDER BY id), array_fill(1, ARRAY[4])) FROM haul.jobs
+	WHERE queue = 'q'), '{}',
 	'and complete its jobs before it is known to be back');
 SELECT results_eq($$ SELECT attempt, interruptions::integer FROM haul.finished_jobs WHERE queue = 'q' $$,
 	$$ SELECT 1, 0 FROM generate_series(1, 4) $$, 'as if nothing had been');
@@ -114,23 +120,28 @@ SELECT results_eq(format('SELECT kind, worker_id, claim FROM haul.jobs WHERE que
 	format($$ VALUES ('a' COLLATE "C", %s::bigint, 2), ('b', %s, 1) $$, :heir, :w), 'who comes back gets the other');
 SELECT is((SELECT haul.complete(:w, array_agg(id), array_agg(1)) FROM haul.jobs WHERE queue = 'taken'),
 	(SELECT array_agg(id) FROM haul.jobs WHERE kind = 'a' AND queue = 'taken'), 'and cannot complete the one');
-SELECT is((SELECT haul.complete(:heir, array_agg(id), array_agg(2)) FROM haul.jobs WHERE queue = 'taken'), '{}', 'its heir can');
+SELECT is((SELECT haul.complete(:heir, array_agg(id), array_agg(2)) FROM haul.jobs WHERE queue = 'taken'), '{}',
+	'its heir can');
 SELECT is((SELECT max(attempt) FROM haul.finished_jobs WHERE queue = 'taken'), 1, 'nothing is charged');
 SELECT haul.unregister_worker(id) FROM haul.workers;
 
 -- It is dead.
 INSERT INTO haul.jobs (kind, queue, max_attempts, on_interrupt, expires_at)
-	VALUES ('taken', 'dead', 3, 'retry', NULL), ('again', 'dead', 3, 'retry', now() + interval '1 h'), ('last', 'dead', 1, 'retry', NULL),
+	VALUES ('taken', 'dead', 3, 'retry', NULL), ('again', 'dead', 3, 'retry', now() + interval '1 h'), ('last', 'dead', 1,
+		'retry', NULL),
 		('drop', 'dead', 3, 'discard', NULL);
 SELECT helper.new_worker('dead') AS w, helper.new_worker('dead') AS heir \gset
 SELECT is(helper.checkout_kinds(:w), 'taken again last drop', 'a worker holds four jobs');
 SELECT is(helper.lose(:w), 1::bigint, 'and is lost');
-SELECT is((SELECT expires_at FROM haul.jobs WHERE kind = 'again' AND queue = 'dead'), NULL, 'what was started in time does not expire');
+SELECT is((SELECT expires_at FROM haul.jobs WHERE kind = 'again' AND queue = 'dead'), NULL,
+	'what was started in time does not expire');
 SELECT is(helper.checkout_kinds(:heir, 1), 'taken', 'another one takes one of them');
 SELECT is(helper.die(:w), 1::bigint, 'it is dead');
 SELECT is_empty(format('SELECT FROM haul.workers WHERE id = %s', :w), 'its row is gone');
-SELECT results_eq($$ SELECT helper.jobs('dead') $$, ARRAY['taken running 2 2 1 t', 'again ready 1 1 1 f'], 'what was offered is charged now');
-SELECT results_eq($$ SELECT kind::text COLLATE "C", state::text, interruptions::integer FROM haul.finished_jobs WHERE queue = 'dead' ORDER BY id $$,
+SELECT results_eq($$ SELECT helper.jobs('dead') $$, ARRAY['taken running 2 2 1 t', 'again ready 1 1 1 f'],
+	'what was offered is charged now');
+SELECT results_eq($$ SELECT kind::text COLLATE "C", state::text, interruptions::integer FROM haul.finished_jobs
+	WHERE queue = 'dead' ORDER BY id $$,
 	$$ VALUES ('last' COLLATE "C", 'failed', 1), ('drop', 'discarded', 1) $$, 'what waited has ended');
 SELECT is_empty('SELECT FROM haul._offers', 'nothing is on offer');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
@@ -140,10 +151,12 @@ SELECT haul.unregister_worker(id) FROM haul.workers;
 -- A job that kills its workers is not offered to more of them than haul.max_interruptions.
 INSERT INTO haul.jobs (kind, queue) VALUES ('poison', 'poison');
 CREATE TEMP TABLE victims AS SELECT helper.new_worker('poison') AS id, n FROM generate_series(1, 4) AS n;
-SELECT is(helper.checkout_kinds(id), CASE WHEN n < 4 THEN 'poison' END, 'victim ' || n), is(helper.lose(id), 1::bigint, 'is lost') FROM victims ORDER BY n;
+SELECT is(helper.checkout_kinds(id), CASE WHEN n < 4 THEN 'poison' END, 'victim ' || n), is(helper.lose(id), 1::bigint,
+	'is lost') FROM victims ORDER BY n;
 SELECT results_eq($$ SELECT helper.jobs('poison') $$, ARRAY['poison running 1 3 0 t'], 'the third keeps it');
 SELECT helper.die(id) FROM victims ORDER BY n;
-SELECT results_eq($$ SELECT state::text, interruptions::integer, last_error FROM haul.finished_jobs WHERE queue = 'poison' $$,
+SELECT results_eq($$ SELECT state::text, interruptions::integer, last_error FROM haul.finished_jobs
+	WHERE queue = 'poison' $$,
 	$$ VALUES ('failed', 3, 'its worker died in mid-run 3 times') $$, 'it fails when they are dead');
 
 -- A periodic job that has run since is not charged for an earlier run.
@@ -151,7 +164,8 @@ INSERT INTO haul.jobs (kind, queue, every) VALUES ('tick', 'ticks', '1 h');
 SELECT helper.new_worker('ticks') AS w, helper.new_worker('ticks') AS heir \gset
 SELECT is(helper.checkout_kinds(:w), 'tick', 'a worker holds a periodic job');
 SELECT helper.lose(:w);
-SELECT is((SELECT haul.complete(:heir, array_agg(id), array_agg(claim)) FROM haul.checkout(:heir)), '{}', 'another one runs it');
+SELECT is((SELECT haul.complete(:heir, array_agg(id), array_agg(claim)) FROM haul.checkout(:heir)), '{}',
+	'another one runs it');
 SELECT helper.die(:w);
 SELECT results_eq($$ SELECT helper.jobs('ticks') $$, ARRAY['tick ready 0 2 0 f'], 'the next run is not charged');
 
@@ -165,7 +179,8 @@ SELECT helper.lose(:w);
 SELECT helper.new_worker('lives', '{"hostname": "other", "pid": 3}') AS third \gset
 SELECT ok(EXISTS (SELECT FROM haul.workers WHERE id = :w), 'one on another host says nothing');
 SELECT helper.new_worker('lives', '{"hostname": "h", "pid": 4}') AS fourth \gset
-SELECT ok(NOT EXISTS (SELECT FROM haul.workers WHERE id = :w), 'a new one on the same host says that the lost one is dead');
+SELECT ok(NOT EXISTS (SELECT FROM haul.workers WHERE id = :w),
+	'a new one on the same host says that the lost one is dead');
 SELECT results_eq($$ SELECT helper.jobs('lives') $$, ARRAY['a ready 1 1 1 f'], 'which charges its jobs');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 

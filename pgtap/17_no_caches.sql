@@ -1,5 +1,5 @@
--- One job's whole life while the server throws its caches away at every chance. Only one that was built with assertions can
--- do that (make check-cassert); for others it is just the life of a job.
+-- One job's whole life while the server throws its caches away at every chance. Only one that was built with assertions
+-- can do that (make check-cassert); for others it is just the life of a job.
 \ir include/prelude.psql
 SELECT plan(2);
 

@@ -19,8 +19,10 @@ ROLLBACK TO before;
 SELECT lives_ok(format('SELECT haul.heartbeat(%s)', :w), 'the right version again');
 
 ALTER TABLE haul.jobs RENAME worker_id TO worker;
-SELECT throws_ok(format('SELECT haul.checkout(%s)', :w), '55000', 'haul.jobs has no column "worker_id"', 'a column renamed');
-SELECT throws_ok($$INSERT INTO haul.jobs (kind) VALUES ('b')$$, '55000', 'haul.jobs has no column "worker_id"', 'by INSERT, too');
+SELECT throws_ok(format('SELECT haul.checkout(%s)', :w), '55000', 'haul.jobs has no column "worker_id"',
+	'a column renamed');
+SELECT throws_ok($$INSERT INTO haul.jobs (kind) VALUES ('b')$$, '55000', 'haul.jobs has no column "worker_id"',
+	'by INSERT, too');
 ROLLBACK TO before;
 ALTER TABLE haul.queues ALTER priority TYPE integer;
 INSERT INTO haul.queues (name) VALUES ('default');
@@ -28,7 +30,8 @@ SELECT throws_ok(format('SELECT haul.checkout(%s)', :w), '55000',
 	'column "priority" of haul.queues has the type integer, not smallint', 'a column of another type');
 ROLLBACK TO before;
 ALTER TABLE haul.workers DROP COLUMN queue_order;
-SELECT throws_ok(format('SELECT haul.checkout(%s)', :w), '55000', 'haul.workers has no column "queue_order"', 'a column dropped');
+SELECT throws_ok(format('SELECT haul.checkout(%s)', :w), '55000', 'haul.workers has no column "queue_order"',
+	'a column dropped');
 ROLLBACK TO before;
 ALTER TABLE haul.finished_jobs DROP COLUMN unique_until;
 SELECT id, claim FROM haul.checkout(:w) \gset

@@ -24,7 +24,8 @@ AS $$
 	SELECT set_config('session_replication_role', 'origin', true);
 $$;
 -- The job of a schedule with the lowest id ends.
-CREATE FUNCTION helper.finish(schedule text, state text DEFAULT 'completed', message text DEFAULT NULL) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION helper.finish(schedule text, state text DEFAULT 'completed',
+	message text DEFAULT NULL) RETURNS void LANGUAGE plpgsql
 AS $$
 DECLARE
 	job bigint := (SELECT min(id) FROM haul.jobs WHERE cron_name = schedule);
@@ -37,7 +38,8 @@ $$;
 -- ---- what may stand in haul.cron ----
 
 INSERT INTO haul.cron (name, schedule, kind) VALUES ('plain', '* * * * *', 'k');
-SELECT helper.has((SELECT to_jsonb(c) FROM haul.cron AS c), '{"name": "plain", "timezone": "UTC", "args": {}, "queue": "default",
+SELECT helper.has((SELECT to_jsonb(c) FROM haul.cron AS c),
+	'{"name": "plain", "timezone": "UTC", "args": {}, "queue": "default",
 	"priority": 16383, "options": {}, "enabled": true, "overlap": "skip", "misfire": "one", "misfire_limit": 100,
 	"dst_skipped": "next", "dst_repeated": "once", "owner": "postgres", "last_run_at": null}', 'a schedule has defaults');
 SELECT ok((SELECT next_run_at > created_at AND next_run_at <= clock_timestamp() + interval '1 minute'
@@ -47,10 +49,12 @@ SELECT is((SELECT count(*) FROM haul.jobs), 0::bigint, 'what was tried out is go
 SELECT is(r.state || ' ' || r.message, problem, statement)
 	FROM (VALUES
 	($$ ('', '* * * * *', 'k') $$, '23514 haul.cron.name must have 1 to 255 characters, not ""'),
-	($$ (repeat('n', 256), '* * * * *', 'k') $$, '23514 haul.cron.name must have 1 to 255 characters, not "' || repeat('n', 100) || '"'),
+	($$ (repeat('n', 256), '* * * * *', 'k') $$, '23514 haul.cron.name must have 1 to 255 characters, not "' || repeat('n',
+		100) || '"'),
 	($$ (NULL, '* * * * *', 'k') $$, '23502 haul.cron.name must not be null'),
 	($$ ('bad', NULL, 'k') $$, '23502 haul.cron.schedule must not be null'),
-	($$ ('bad', '* * * * *', NULL) $$, '23514 haul.cron.kind must be given if, and only if, there is no command, not "null"'),
+	($$ ('bad', '* * * * *', NULL) $$,
+		'23514 haul.cron.kind must be given if, and only if, there is no command, not "null"'),
 	($$ ('bad', '* * * * *', '') $$, '23514 haul.cron.kind must have 1 to 128 characters, not ""')) AS v (row, problem),
 	format('INSERT INTO haul.cron (name, schedule, kind) VALUES %s', row) AS statement, helper.refusal(statement) AS r;
 SELECT is(r.state || ' ' || r.message || ' ' || r.col || ' ' || (r.hint <> '')::text,
@@ -66,7 +70,8 @@ SELECT is(r.state || ' ' || r.message || ' ' || r.col || ' ' || (r.hint <> '')::
 	('options', $$ '{"run_at": "now"}' $$, 'options must hold options of jobs, not "run_at"', NULL),
 	('options', $$ '{"every": "1 h"}' $$, 'options must hold options of jobs, not "every"', NULL),
 	('options', $$ '{"max_attempts": 0}' $$, 'options.max_attempts must be at least 1, not "0"', NULL),
-	('options', $$ '{"max_attempts": "x"}' $$, 'options must be options of a job, not "{"max_attempts": "x"}": invalid input syntax for type integer: "x"', NULL),
+	('options', $$ '{"max_attempts": "x"}' $$,
+		'options must be options of a job, not "{"max_attempts": "x"}": invalid input syntax for type integer: "x"', NULL),
 	('options', $$ '{"unique_key": ""}' $$, 'options.unique_key must have 1 to 512 characters, not ""', NULL),
 	('options', $$ '{"on_timeout": "panic"}' $$, 'options.on_timeout must be retry or discard, not "panic"', NULL),
 	('database', $$ 'elsewhere' $$, 'database must be null without a command, not "elsewhere"', NULL),
@@ -77,18 +82,25 @@ SELECT is(r.state || ' ' || r.message || ' ' || r.col || ' ' || (r.hint <> '')::
 	('dst_skipped', $$ 'once' $$, 'dst_skipped must be next or skip, not "once"', NULL),
 	('dst_repeated', $$ 'thrice' $$, 'dst_repeated must be once or twice, not "thrice"', NULL),
 	('enabled', $$ NULL $$, 'enabled must not be null', '23502')) AS v (col, value, problem, state),
-	helper.refusal(format('INSERT INTO haul.cron (name, schedule, kind, %I) VALUES (%L, %L, %L, %s)', v.col, 'bad', '@daily', 'k', v.value)) AS r;
-SELECT matches((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind) VALUES ('bad', '61 * * * *', 'k') $$)).message,
+	helper.refusal(format('INSERT INTO haul.cron (name, schedule, kind, %I) VALUES (%L, %L, %L, %s)', v.col, 'bad',
+		'@daily', 'k', v.value)) AS r;
+SELECT matches((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind) VALUES ('bad', '61 * * * *',
+	'k') $$)).message,
 	'^haul\.cron\.schedule: .*61', 'a schedule that nobody can read');
-SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind, command) VALUES ('bad', '@daily', 'k', 'SELECT 1') $$)).state,
+SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind, command) VALUES ('bad', '@daily', 'k',
+	'SELECT 1') $$)).state,
 	'23514', 'not both a kind and a command');
-SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, command) VALUES ('bad', '@daily', ' ') $$)).col, 'command',
+SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, command) VALUES ('bad', '@daily', ' ') $$)).col,
+	'command',
 	'not an empty command');
-SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind) VALUES ('plain', '@daily', 'k') $$)).state, '23505',
+SELECT is((helper.refusal($$ INSERT INTO haul.cron (name, schedule, kind) VALUES ('plain', '@daily', 'k') $$)).state,
+	'23505',
 	'names are unique');
 SELECT is((helper.refusal($$ UPDATE haul.cron SET schedule = 'never' $$)).col, 'schedule', 'changes are checked, too');
-SELECT is((helper.refusal($$ UPDATE haul.cron SET options = '{"max_attempts": -1}' $$)).col, 'options', 'and tried out');
-SELECT is((helper.refusal(format('UPDATE haul.cron SET %s', change))).message, format('haul.cron.%s cannot be changed', split_part(change, ' ', 1)),
+SELECT is((helper.refusal($$ UPDATE haul.cron SET options = '{"max_attempts": -1}' $$)).col, 'options',
+	'and tried out');
+SELECT is((helper.refusal(format('UPDATE haul.cron SET %s', change))).message, format('haul.cron.%s cannot be changed',
+	split_part(change, ' ', 1)),
 	change) FROM unnest(ARRAY['name = ''other''', 'created_at = now()', 'planned_at = now()', 'id = DEFAULT']) AS change;
 
 INSERT INTO haul.cron (name, schedule, kind, options, owner, next_run_at, last_run_at)
@@ -97,7 +109,8 @@ INSERT INTO haul.cron (name, schedule, kind, options, owner, next_run_at, last_r
 		"concurrency_limit": 2, "pin": "p", "pin_strict": true, "avoid": ["a"], "reply_to": "r", "keep": "1 d"}', 'nobody',
 		'2000-01-01', '2000-01-01');
 SELECT results_eq($$ SELECT owner, next_run_at > now(), last_run_at FROM haul.cron WHERE name = 'all' $$,
-	$$ VALUES ('nobody'::name, true, NULL::timestamptz) $$, 'a superuser may say whose it is; next and last tick are not the caller''s');
+	$$ VALUES ('nobody'::name, true, NULL::timestamptz) $$,
+		'a superuser may say whose it is; next and last tick are not the caller''s');
 CREATE ROLE haul_test_forger;
 SELECT haul.grant_admin('haul_test_forger');
 GRANT INSERT ON haul.cron TO haul_test_forger;
@@ -110,16 +123,19 @@ UPDATE haul.cron SET owner = current_user WHERE name = 'all';
 SET LOCAL ROLE haul_test_forger;
 UPDATE haul.cron SET priority = 5 WHERE name = 'all';
 RESET ROLE;
-SELECT is((SELECT owner FROM haul.cron WHERE name = 'all'), 'haul_test_forger', 'whoever changes what it enqueues becomes the owner, if he could not become the old one');
+SELECT is((SELECT owner FROM haul.cron WHERE name = 'all'), 'haul_test_forger',
+	'whoever changes what it enqueues becomes the owner, if he could not become the old one');
 UPDATE haul.cron SET owner = current_user, priority = 16383 WHERE name = 'all';
-SELECT throws_ok($$ INSERT INTO haul.cron (name, schedule, command) VALUES ('long', '@daily', repeat('x', 1048577)) $$, '23514', NULL, 'a command of more than 1 MB is refused');
+SELECT throws_ok($$ INSERT INTO haul.cron (name, schedule, command) VALUES ('long', '@daily', repeat('x', 1048577)) $$,
+	'23514', NULL, 'a command of more than 1 MB is refused');
 UPDATE haul.cron SET enabled = false WHERE name = 'all';
 SELECT is((SELECT next_run_at FROM haul.cron WHERE name = 'all'), NULL, 'one that is not enabled has no next tick');
 UPDATE haul.cron SET enabled = true, schedule = '@reboot' WHERE name = 'all';
 SELECT is((SELECT next_run_at FROM haul.cron WHERE name = 'all'), NULL, 'nor has @reboot');
 SELECT helper.plan('plain', '2030-01-01');
 UPDATE haul.cron SET queue = 'other', args = '{"a": 1}' WHERE name = 'plain';
-SELECT is((SELECT next_run_at FROM haul.cron WHERE name = 'plain'), '2030-01-01'::timestamptz, 'the next tick stays when the job changes');
+SELECT is((SELECT next_run_at FROM haul.cron WHERE name = 'plain'), '2030-01-01'::timestamptz,
+	'the next tick stays when the job changes');
 UPDATE haul.cron SET schedule = '*/2 * * * *' WHERE name = 'plain';
 SELECT cmp_ok((SELECT next_run_at FROM haul.cron WHERE name = 'plain'), '<', clock_timestamp() + interval '2 min',
 	'and is another when the schedule does');
@@ -138,27 +154,34 @@ DELETE FROM haul.jobs;
 -- ---- firing ----
 
 INSERT INTO haul.cron (name, schedule, kind, args, queue, priority, options) VALUES
-	('whole', '0 12 * * *', 'k', '{"a": 1}', 'q', 7, '{"max_attempts": 2, "backoff": "linear", "timeout": "1 min", "on_timeout": "discard",
+	('whole', '0 12 * * *', 'k', '{"a": 1}', 'q', 7,
+		'{"max_attempts": 2, "backoff": "linear", "timeout": "1 min", "on_timeout": "discard",
 		"queue_timeout": "1 h", "on_interrupt": "fail", "unique_key": "u", "unique_until": "started", "concurrency_key": "c",
 		"concurrency_limit": 2, "pin": "p", "pin_strict": true, "avoid": ["a"], "reply_to": "r", "keep": "1 d"}');
 SELECT helper.plan('whole', '2030-01-01 12:00:00+00');
 SELECT is(helper.fire('whole', '2030-01-01 11:59:59.999+00'), NULL, 'nothing fires before its tick');
 SELECT is(helper.fire('whole', '2030-01-01 12:00:00+00'), 'fired 12:00:00', 'at the tick it does');
-SELECT is(to_jsonb(j) - 'id' - 'enqueued_at', jsonb_build_object('kind', 'k', 'args', '{"a": 1}'::jsonb, 'queue', 'q', 'priority', 7,
+SELECT is(to_jsonb(j) - 'id' - 'enqueued_at', jsonb_build_object('kind', 'k', 'args', '{"a": 1}'::jsonb, 'queue', 'q',
+	'priority', 7,
 		'run_at', '2030-01-01 12:00:00+00'::timestamptz, 'max_attempts', 2, 'backoff', 'linear', 'timeout', '00:01:00',
 		'on_timeout', 'discard', 'queue_timeout', '01:00:00', 'expires_at', '2030-01-01 13:00:00+00'::timestamptz,
-		'on_interrupt', 'fail', 'unique_key', 'u', 'unique_until', 'started', 'concurrency_key', 'c', 'concurrency_limit', 2, 'pin', 'p',
-		'pin_strict', true, 'avoid', ARRAY['a'], 'reply_to', 'r', 'keep', '1 day', 'cron_name', 'whole', 'enqueued_by', 'postgres',
+		'on_interrupt', 'fail', 'unique_key', 'u', 'unique_until', 'started', 'concurrency_key', 'c', 'concurrency_limit', 2,
+			'pin', 'p',
+		'pin_strict', true, 'avoid', ARRAY['a'], 'reply_to', 'r', 'keep', '1 day', 'cron_name', 'whole', 'enqueued_by',
+			'postgres',
 		'state', 'ready')
-	|| (SELECT to_jsonb(d) - 'id' - 'enqueued_at' - ARRAY['kind', 'args', 'queue', 'priority', 'run_at', 'max_attempts', 'backoff',
-		'timeout', 'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until', 'concurrency_key',
+	|| (SELECT to_jsonb(d) - 'id' - 'enqueued_at' - ARRAY['kind', 'args', 'queue', 'priority', 'run_at', 'max_attempts',
+		'backoff',
+		'timeout', 'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until',
+			'concurrency_key',
 		'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to', 'keep', 'cron_name', 'enqueued_by', 'state']
 		FROM jsonb_populate_record(NULL::haul.jobs, '{"attempt": 0, "claim": 0, "interruptions": 0}') AS d),
 	'a job with all that the schedule says') FROM haul.jobs AS j;
 SELECT results_eq($$ SELECT c.next_run_at, c.last_run_at, r.cron_id = c.id, r.job_id = j.id, r.finished_at, r.username
 	FROM haul.cron AS c, haul.cron_runs AS r, haul.jobs AS j $$, $$ VALUES ('2030-01-02 12:00:00+00'::timestamptz,
 	'2030-01-01 12:00:00+00'::timestamptz, true, true, NULL::timestamptz, NULL::name) $$, 'is noted');
-SELECT is((haul._fire('2030-01-01 12:00:01+00')).next_at, '2030-01-02 12:00:00+00'::timestamptz, 'a pass says when the next is due');
+SELECT is((haul._fire('2030-01-01 12:00:01+00')).next_at, '2030-01-02 12:00:00+00'::timestamptz,
+	'a pass says when the next is due');
 DELETE FROM haul.jobs;
 SELECT helper.plan('whole', '2030-01-01 12:00:00+00');
 SELECT is(helper.fire('whole', '2030-01-01 12:00:05+00'), NULL, 'a tick fires once');
@@ -179,7 +202,8 @@ DELETE FROM haul.cron;
 DELETE FROM haul.jobs;
 
 -- Missed ticks. Within 30 s a tick is merely late.
-INSERT INTO haul.cron (name, schedule, kind, misfire, overlap, misfire_limit) VALUES ('m', '* * * * *', 'k', 'none', 'allow', 3);
+INSERT INTO haul.cron (name, schedule, kind, misfire, overlap, misfire_limit) VALUES ('m', '* * * * *', 'k', 'none',
+	'allow', 3);
 SELECT helper.plan('m', '2030-01-01 00:00:00+00');
 SELECT is(helper.fire('m', '2030-01-01 00:00:30+00'), 'fired 00:00:00', 'late by the grace, it fires');
 SELECT is(helper.fire('m', '2030-01-01 00:10:31+00'), NULL, 'misfire none: by more, it does not');
@@ -190,14 +214,17 @@ SELECT is(helper.fire('m', '2030-01-01 00:30:40+00'), 'fired 00:30:00', 'misfire
 SELECT is(helper.fire('m', '2030-01-01 00:40:10+00'), 'fired 00:40:00', 'once, also when the last is merely late');
 UPDATE haul.cron SET misfire = 'all';
 SELECT is(helper.fire('m', '2030-01-01 00:42:40+00'), 'fired 00:41:00, fired 00:42:00', 'misfire all: each of them');
-SELECT is(helper.fire('m', '2030-01-01 00:50:40+00'), 'fired 00:48:00, fired 00:49:00, fired 00:50:00', 'up to the limit, the latest');
+SELECT is(helper.fire('m', '2030-01-01 00:50:40+00'), 'fired 00:48:00, fired 00:49:00, fired 00:50:00',
+	'up to the limit, the latest');
 SELECT is(helper.fire('m', '2030-01-01 00:55:10+00'), 'fired 00:52:00, fired 00:53:00, fired 00:54:00, fired 00:55:00',
 	'beside one that is merely late');
-SELECT is((SELECT array_agg(run_at ORDER BY id) FROM haul.jobs), (SELECT array_agg(run_at ORDER BY run_at) FROM haul.cron_runs WHERE name = 'm'),
+SELECT is((SELECT array_agg(run_at ORDER BY id) FROM haul.jobs), (SELECT array_agg(run_at ORDER BY run_at)
+	FROM haul.cron_runs WHERE name = 'm'),
 	'jobs come in the order of their ticks');
 SET LOCAL haul.misfire_grace = '5min';
 UPDATE haul.cron SET misfire = 'none';
-SELECT is(helper.fire('m', '2030-01-01 01:00:10+00'), 'fired 00:56:00, fired 00:57:00, fired 00:58:00, fired 00:59:00, fired 01:00:00',
+SELECT is(helper.fire('m', '2030-01-01 01:00:10+00'),
+	'fired 00:56:00, fired 00:57:00, fired 00:58:00, fired 00:59:00, fired 01:00:00',
 	'haul.misfire_grace says what is late');
 RESET haul.misfire_grace;
 -- After a restore next_run_at need not be a tick.
@@ -208,7 +235,8 @@ SELECT is((SELECT next_run_at FROM haul.cron), '2030-01-01 02:01:00+00'::timesta
 UPDATE haul.cron SET schedule = '30 2 * * *', timezone = 'Europe/Berlin', misfire = 'one';
 SELECT helper.plan('m', '2030-03-30 01:30:00+00');
 SELECT is(helper.fire('m', '2030-03-30 01:30:00+00'), 'fired 01:30:00', 'a tick of another time zone');
-SELECT is((SELECT next_run_at FROM haul.cron), '2030-03-31 01:00:00+00'::timestamptz, 'in the night when clocks are put forward');
+SELECT is((SELECT next_run_at FROM haul.cron), '2030-03-31 01:00:00+00'::timestamptz,
+	'in the night when clocks are put forward');
 DELETE FROM haul.cron;
 DELETE FROM haul.jobs;
 
@@ -219,7 +247,8 @@ SELECT is(helper.fire('o', '2030-01-01 00:00:00+00'), 'fired 00:00:00', 'overlap
 SELECT is(helper.fire('o', '2030-01-01 00:01:00+00'), 'skipped 00:01:00', 'the second does not');
 SELECT results_eq($$ SELECT last_run_at, next_run_at FROM haul.cron $$,
 	$$ VALUES ('2030-01-01 00:00:00+00'::timestamptz, '2030-01-01 00:02:00+00'::timestamptz) $$, 'and was not the last');
-SELECT matches((SELECT message FROM haul.cron_runs WHERE name = 'o' AND state = 'skipped'), 'job \d+', 'it says what was in its way');
+SELECT matches((SELECT message FROM haul.cron_runs WHERE name = 'o' AND state = 'skipped'), 'job \d+',
+	'it says what was in its way');
 SELECT helper.finish('o');
 SELECT is(helper.fire('o', '2030-01-01 00:02:00+00'), 'fired 00:02:00', 'when that has ended, the next fires');
 UPDATE haul.cron SET overlap = 'allow';
@@ -227,7 +256,8 @@ SELECT is(helper.fire('o', '2030-01-01 00:03:00+00'), 'fired 00:03:00', 'overlap
 UPDATE haul.cron SET overlap = 'queue';
 SELECT is(helper.fire('o', '2030-01-01 00:04:00+00'), 'queued 00:04:00', 'overlap queue: behind both');
 SELECT is(helper.fire('o', '2030-01-01 00:05:00+00'), 'skipped 00:05:00', 'one, and no more');
-SELECT results_eq($$ SELECT state, run_at FROM haul.jobs ORDER BY id $$, $$ VALUES ('ready', '2030-01-01 00:02:00+00'::timestamptz),
+SELECT results_eq($$ SELECT state, run_at FROM haul.jobs ORDER BY id $$, $$ VALUES ('ready',
+	'2030-01-01 00:02:00+00'::timestamptz),
 	('ready', '2030-01-01 00:03:00+00'), ('waiting', 'infinity') $$, 'it waits');
 SELECT helper.finish('o');
 SELECT is((SELECT count(*) FROM haul.jobs WHERE state = 'waiting'), 1::bigint, 'when the first ends');
@@ -236,9 +266,11 @@ SELECT results_eq($$ SELECT state, run_at <= clock_timestamp() FROM haul.jobs $$
 	'when both have ended it is ready');
 SELECT is((SELECT string_agg(state, ' ' ORDER BY id) FROM haul.cron_runs WHERE name = 'o'),
 	'completed skipped completed failed fired skipped', 'what became of each');
-SELECT helper.has((SELECT to_jsonb(s) FROM haul.cron_status AS s), '{"name": "o", "what": "k", "enabled": true, "last_state": "skipped",
+SELECT helper.has((SELECT to_jsonb(s) FROM haul.cron_status AS s),
+	'{"name": "o", "what": "k", "enabled": true, "last_state": "skipped",
 	"runs": 4, "succeeded": 2, "failed": 1, "skipped": 2, "live_jobs": 1}', 'haul.cron_status counts them');
-SELECT ok((SELECT average_duration BETWEEN interval '1.9 s' AND interval '3 s' AND longest_duration >= average_duration FROM haul.cron_status),
+SELECT ok((SELECT average_duration BETWEEN interval '1.9 s' AND interval '3 s' AND longest_duration >= average_duration
+	FROM haul.cron_status),
 	'and how long they took');
 SELECT is((SELECT message FROM haul.cron_runs WHERE name = 'o' AND state = 'failed'), 'no luck', 'with the error');
 -- The one before goes without a word.
@@ -265,13 +297,16 @@ UPDATE haul.cron SET timezone = 'Atlantis' WHERE name = '5 lost';
 SET LOCAL session_replication_role = origin;
 UPDATE haul.cron SET next_run_at = '2030-01-01 00:00:00+00';
 SELECT is((haul._fire('2030-01-01 00:00:00+00')).fired, 1, 'of five one fires');
-SELECT results_eq($$ SELECT c.name, r.state, regexp_replace(r.message, '\d+', 'N'), c.next_run_at FROM haul.cron AS c JOIN haul.cron_runs AS r
+SELECT results_eq($$ SELECT c.name, r.state, regexp_replace(r.message, '\d+', 'N'), c.next_run_at FROM haul.cron AS c
+	JOIN haul.cron_runs AS r
 	ON r.cron_id = c.id ORDER BY c.name $$, $$ VALUES
 	('1 refused' COLLATE "C", 'failed', 'not today', '2030-01-01 00:01:00+00'::timestamptz),
 	('2 taken', 'skipped', 'another job has its unique_key "taken"', '2030-01-01 00:01:00+00'),
 	('3 good', 'fired', NULL, '2030-01-01 00:01:00+00'),
-	('4 orphaned', 'failed', 'role "haul_test_gone", which owns the schedule, does not exist any more', '2030-01-01 00:01:00+00'),
-	('5 lost', 'failed', 'time zone "Atlantis" not recognized', '2030-01-01 01:00:00+00') $$, 'and the others say why not');
+	('4 orphaned', 'failed', 'role "haul_test_gone", which owns the schedule, does not exist any more',
+		'2030-01-01 00:01:00+00'),
+	('5 lost', 'failed', 'time zone "Atlantis" not recognized', '2030-01-01 01:00:00+00') $$,
+		'and the others say why not');
 SELECT is((SELECT count(*) FROM haul.jobs WHERE cron_name IS NOT NULL), 1::bigint, 'there is one job');
 DELETE FROM haul.cron;
 DELETE FROM haul.jobs;
@@ -294,7 +329,8 @@ DELETE FROM haul.jobs;
 INSERT INTO haul.cron (name, schedule, kind) VALUES ('r', '* * * * *', 'k');
 SELECT helper.plan('r', '2030-01-01 00:00:00+00');
 INSERT INTO haul.jobs (id, kind) OVERRIDING SYSTEM VALUE VALUES (1000000, 'restored');
-SELECT is(helper.fire('r', '2030-01-01 00:00:00+00'), NULL, 'nothing fires while the ids of jobs are ahead of their sequence');
+SELECT is(helper.fire('r', '2030-01-01 00:00:00+00'), NULL,
+	'nothing fires while the ids of jobs are ahead of their sequence');
 SELECT haul.register_worker('w') AS w \gset
 SELECT is(helper.fire('r', '2030-01-01 00:00:00+00'), 'fired 00:00:00', 'unless a worker lives');
 DELETE FROM haul.workers;
@@ -309,11 +345,15 @@ disabled	@daily	k	f	2100-01-01 00:00:00+00	2000-01-01 00:00:00+00
 boot	@reboot	k	t	\N	2000-01-01 00:00:00+00
 new	@daily	k	t	\N	2000-01-01 00:00:00+00
 \.
-SELECT results_eq($$ SELECT id, owner, last_run_at, created_at, next_run_at BETWEEN clock_timestamp() + interval '9 min' AND clock_timestamp() + interval '11 min'
-	FROM haul.cron WHERE name = 'copied' $$, $$ VALUES (77::bigint, 'somebody'::name, '2019-12-31 00:00:00+00'::timestamptz, '2019-01-01 00:00:00+00'::timestamptz, true) $$,
+SELECT results_eq($$ SELECT id, owner, last_run_at, created_at, next_run_at BETWEEN clock_timestamp() + interval '9 min'
+	AND clock_timestamp() + interval '11 min'
+	FROM haul.cron WHERE name = 'copied' $$, $$ VALUES (77::bigint, 'somebody'::name,
+		'2019-12-31 00:00:00+00'::timestamptz, '2019-01-01 00:00:00+00'::timestamptz, true) $$,
 	'COPY by the owner of the extension restores a schedule, which fires nothing for ten minutes');
-SELECT results_eq($$ SELECT name, next_run_at > clock_timestamp() + interval '10 min', next_run_at = '2100-01-01 00:00:00+00' FROM haul.cron
-	WHERE name <> 'copied' ORDER BY name $$, $$ VALUES ('boot' COLLATE "C", NULL::boolean, NULL::boolean), ('disabled', NULL, NULL),
+SELECT results_eq($$ SELECT name, next_run_at > clock_timestamp() + interval '10 min',
+	next_run_at = '2100-01-01 00:00:00+00' FROM haul.cron
+	WHERE name <> 'copied' ORDER BY name $$, $$ VALUES ('boot' COLLATE "C", NULL::boolean, NULL::boolean), ('disabled',
+		NULL, NULL),
 	('later', true, true), ('new', true, false) $$, 'later if it would not anyway, not at all if it is not enabled');
 SELECT is((haul._fire()).fired, 0, 'nor @reboot, before the next start');
 DELETE FROM haul.cron;
@@ -322,28 +362,34 @@ DELETE FROM haul.cron;
 
 INSERT INTO haul.cron (name, schedule, kind, overlap) VALUES ('n', '* * * * *', 'k', 'allow');
 SELECT helper.plan('n', '2030-01-01 00:00:00+00');
-SELECT is(helper.fire('n', '2030-01-01 00:00:00+00'), 'fired 00:00:00', 'one fires'), is(helper.fire('n', '2030-01-01 00:01:00+00'), 'fired 00:01:00', 'two'),
+SELECT is(helper.fire('n', '2030-01-01 00:00:00+00'), 'fired 00:00:00', 'one fires'), is(helper.fire('n',
+	'2030-01-01 00:01:00+00'), 'fired 00:01:00', 'two'),
 	is(helper.fire('n', '2030-01-01 00:02:00+00'), 'fired 00:02:00', 'three');
 SELECT haul.register_worker('w') AS w \gset
 UPDATE haul.jobs SET run_at = now();
 SELECT id, claim FROM haul.checkout(:w, 1) \gset job_
 SELECT is(haul.complete(:w, ARRAY[:job_id], ARRAY[:job_claim]), '{}', 'a job ends');
-SELECT results_eq(format('SELECT state, started_at IS NOT NULL, finished_at >= started_at, message FROM haul.cron_runs WHERE job_id = %s', :job_id),
+SELECT results_eq(format('SELECT state, started_at IS NOT NULL, finished_at >= started_at, message FROM haul.cron_runs '
+	'WHERE job_id = %s', :job_id),
 	$$ VALUES ('completed', true, true, NULL) $$, 'and its run with it');
 SELECT helper.lose(max(id)) FROM haul.jobs;
-UPDATE haul.cron_runs SET state = 'fired', finished_at = NULL, started_at = NULL, fired_at = now() - interval '5 s' WHERE job_id = :job_id; -- nobody said a word
+UPDATE haul.cron_runs SET state = 'fired', finished_at = NULL, started_at = NULL, fired_at = now() - interval '5 s'
+	WHERE job_id = :job_id; -- nobody said a word
 SELECT haul.maintain() \g /dev/null
-SELECT is((SELECT string_agg(state, ' ' ORDER BY id) FROM haul.cron_runs WHERE name = 'n'), 'fired fired fired', 'there is time to hear of the end of a job');
+SELECT is((SELECT string_agg(state, ' ' ORDER BY id) FROM haul.cron_runs WHERE name = 'n'), 'fired fired fired',
+	'there is time to hear of the end of a job');
 UPDATE haul.cron_runs SET fired_at = fired_at - interval '1 min' WHERE name = 'n';
 SELECT haul.maintain() \g /dev/null
 SELECT is((SELECT string_agg(state, ' ' ORDER BY id) FROM haul.cron_runs WHERE name = 'n'), 'completed fired ended',
 	'then maintenance looks what became of it');
-SELECT ok((SELECT r.started_at = f.started_at AND r.finished_at = f.finished_at FROM haul.cron_runs AS r JOIN haul.finished_jobs AS f ON f.id = r.job_id
+SELECT ok((SELECT r.started_at = f.started_at AND r.finished_at = f.finished_at FROM haul.cron_runs AS r
+	JOIN haul.finished_jobs AS f ON f.id = r.job_id
 	WHERE r.job_id = :job_id), 'with its times');
 SET LOCAL haul.keep_cron_runs = '1h';
 UPDATE haul.cron_runs SET fired_at = now() - interval '61 min' WHERE name = 'n';
 SELECT haul.maintain() \g /dev/null
-SELECT results_eq($$ SELECT state FROM haul.cron_runs WHERE name = 'n' $$, ARRAY['fired'], 'old runs are removed, not one that is not over');
+SELECT results_eq($$ SELECT state FROM haul.cron_runs WHERE name = 'n' $$, ARRAY['fired'],
+	'old runs are removed, not one that is not over');
 RESET haul.keep_cron_runs;
 DELETE FROM haul.workers;
 DELETE FROM haul.cron;
@@ -354,18 +400,24 @@ DELETE FROM haul.jobs;
 INSERT INTO haul.jobs (kind) VALUES ('other');
 INSERT INTO haul.cron (name, schedule, command) VALUES ('command', '@daily', 'SELECT 1');
 SELECT is(haul.cron_sync('[{"name": "a", "schedule": "* * * * *", "kind": "k"},
-	{"name": "b", "schedule": "@hourly", "kind": "k", "args": {"x": 1}, "priority": 3, "options": {"max_attempts": 2}, "timezone": "Europe/Berlin"}]'),
+	{"name": "b", "schedule": "@hourly", "kind": "k", "args": {"x": 1}, "priority": 3, "options": {"max_attempts": 2},
+		"timezone": "Europe/Berlin"}]'),
 	'{"inserted": ["a", "b"], "updated": [], "removed": []}', 'cron_sync makes what is not there');
-UPDATE haul.cron SET next_run_at = CASE name WHEN 'command' THEN '2200-01-01' ELSE '2030-01-01' END::date AT TIME ZONE 'UTC';
+UPDATE haul.cron SET next_run_at = CASE name WHEN 'command' THEN '2200-01-01'
+	ELSE '2030-01-01' END::date AT TIME ZONE 'UTC';
 SELECT haul._fire('2030-01-01 00:00:00+00'), haul._fire('2030-01-01 00:00:01+00') \g /dev/null
 SELECT jsonb_agg(c ORDER BY id) AS was FROM haul.cron AS c \gset
 SELECT is(haul.cron_sync('[{"name": "a", "schedule": "* * * * *", "kind": "k"},
-	{"name": "b", "schedule": "@hourly", "kind": "k", "args": {"x": 1}, "priority": 3, "options": {"max_attempts": 2}, "timezone": "Europe/Berlin"}]'),
+	{"name": "b", "schedule": "@hourly", "kind": "k", "args": {"x": 1}, "priority": 3, "options": {"max_attempts": 2},
+		"timezone": "Europe/Berlin"}]'),
 	'{"inserted": [], "updated": [], "removed": []}', 'again: nothing');
 SELECT is((SELECT jsonb_agg(c ORDER BY id) FROM haul.cron AS c), :'was', 'is changed');
-SELECT is(haul.cron_sync('[{"name": "b", "schedule": "@hourly", "kind": "k"}, {"name": "c", "schedule": "@hourly", "kind": "k"},
-	{"name": "a", "schedule": "* * * * *", "kind": "k"}]'), '{"inserted": ["c"], "updated": ["b"], "removed": []}', 'what is left out has its default');
-SELECT helper.has((SELECT to_jsonb(c) FROM haul.cron AS c WHERE name = 'b'), '{"args": {}, "priority": 16383, "options": {}, "timezone": "UTC"}', 'again');
+SELECT is(haul.cron_sync('[{"name": "b", "schedule": "@hourly", "kind": "k"}, {"name": "c", "schedule": "@hourly", '
+	'"kind": "k"},
+	{"name": "a", "schedule": "* * * * *", "kind": "k"}]'), '{"inserted": ["c"], "updated": ["b"], "removed": []}',
+		'what is left out has its default');
+SELECT helper.has((SELECT to_jsonb(c) FROM haul.cron AS c WHERE name = 'b'),
+	'{"args": {}, "priority": 16383, "options": {}, "timezone": "UTC"}', 'again');
 SELECT haul.register_worker('w', '{"queues": ["default"]}') AS w \gset
 UPDATE haul.jobs SET run_at = now() WHERE cron_name = 'a';
 INSERT INTO haul.jobs (kind, cron_name, run_at) VALUES ('k', 'a', now() + interval '1 h');
@@ -374,22 +426,28 @@ DELETE FROM haul.jobs WHERE kind = 'other';
 SELECT is(helper.checkout_kinds(:w, 1), 'k', 'a job of one runs');
 INSERT INTO haul.jobs (kind) VALUES ('other');
 SELECT is((SELECT count(*) FROM haul.jobs WHERE cron_name = 'a'), 3::bigint, 'and others of it wait');
-SELECT is(haul.cron_sync('[]'), '{"inserted": [], "updated": [], "removed": ["a", "b", "c"]}', 'an empty list removes all');
+SELECT is(haul.cron_sync('[]'), '{"inserted": [], "updated": [], "removed": ["a", "b", "c"]}',
+	'an empty list removes all');
 SELECT results_eq('SELECT name FROM haul.cron', $$ VALUES ('command' COLLATE "C") $$, 'but commands');
-SELECT results_eq('SELECT kind, state FROM haul.jobs ORDER BY kind', $$ VALUES ('k' COLLATE "C", 'running'), ('other', 'ready') $$,
+SELECT results_eq('SELECT kind, state FROM haul.jobs ORDER BY kind', $$ VALUES ('k' COLLATE "C", 'running'), ('other',
+	'ready') $$,
 	'with the jobs that wait, and no others');
-SELECT is((SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) FROM haul.cron_runs WHERE name IN ('a', 'b')), 'a fired, b cancelled', 'which is noted');
+SELECT is((SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) FROM haul.cron_runs WHERE name IN ('a', 'b')),
+	'a fired, b cancelled', 'which is noted');
 SELECT is(r.state || ' ' || r.message, problem, schedules)
 	FROM (VALUES
 	('{}', '22023 schedules must be a JSON array of objects'),
 	('[1]', '22023 schedules must be a JSON array of objects, but one item is 1'),
 	('[{"name": "a", "schedule": "@daily", "kind": "k", "crontab": 1}]', '22023 a schedule has no "crontab"'),
 	('[{"name": "a", "schedule": "@daily", "kind": "k", "command": "SELECT 1"}]', '22023 a schedule has no "command"'),
-	('[{"name": "a", "schedule": "@daily", "kind": "k"}, {"name": "a", "schedule": "@daily", "kind": "k"}]', '22023 two schedules have the name "a"'),
+	('[{"name": "a", "schedule": "@daily", "kind": "k"}, {"name": "a", "schedule": "@daily", "kind": "k"}]',
+		'22023 two schedules have the name "a"'),
 	('[{"name": "command", "schedule": "@daily", "kind": "k"}]', '22023 schedule "command" runs a command'),
 	('[{"schedule": "@daily", "kind": "k"}]', '23502 haul.cron.name must not be null'),
-	('[{"name": "a", "schedule": "@daily"}]', '23514 haul.cron.kind must be given if, and only if, there is no command, not "null"'),
-	('[{"name": "new", "schedule": "@daily", "kind": "k"}, {"name": "z", "schedule": "@daily", "kind": "k", "overlap": "x"}]',
+	('[{"name": "a", "schedule": "@daily"}]',
+		'23514 haul.cron.kind must be given if, and only if, there is no command, not "null"'),
+	('[{"name": "new", "schedule": "@daily", "kind": "k"}, {"name": "z", "schedule": "@daily", "kind": "k", "overlap": '
+		'"x"}]',
 		'23514 haul.cron.overlap must be skip, allow or queue, not "x"')) AS v (schedules, problem),
 	helper.refusal(format('SELECT haul.cron_sync(%L)', schedules)) AS r;
 SELECT is((helper.refusal('SELECT haul.cron_sync(NULL)')).state, '22023', 'not null');
@@ -424,8 +482,10 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', 'admin: ' || state
 	$$ INSERT INTO haul.cron (name, schedule, command) VALUES ('command', '@daily', 'SELECT 1') $$,
 	$$ UPDATE haul.cron SET schedule = '@hourly', overlap = 'allow' $$,
 	$$ SELECT * FROM haul.cron_status $$,
-	$$ SELECT haul.cron_sync('[{"name": "job", "schedule": "@daily", "kind": "k"}, {"name": "other", "schedule": "@daily", "kind": "k"}]') $$]) AS statement;
-SELECT results_eq('SELECT DISTINCT owner FROM haul.cron', ARRAY['haul_test_admin']::name[], 'who makes a schedule owns it');
+	$$ SELECT haul.cron_sync('[{"name": "job", "schedule": "@daily", "kind": "k"},
+		{"name": "other", "schedule": "@daily", "kind": "k"}]') $$]) AS statement;
+SELECT results_eq('SELECT DISTINCT owner FROM haul.cron', ARRAY['haul_test_admin']::name[],
+	'who makes a schedule owns it');
 SELECT is(helper.as_role('haul_test_admin', statement), '42501', 'admin, not: ' || statement) FROM unnest(ARRAY[
 	$$ INSERT INTO haul.cron (name, schedule, kind, owner) VALUES ('forged', '@daily', 'k', 'postgres') $$,
 	$$ INSERT INTO haul.cron (name, schedule, kind, next_run_at) VALUES ('forged', '@daily', 'k', now()) $$,
@@ -445,17 +505,21 @@ SELECT is(helper.as_role('haul_test_rival', statement), '42501', 'another admin,
 SELECT is(helper.as_role('haul_test_rival', statement), 'ok', 'another admin: ' || statement) FROM unnest(ARRAY[
 	$$ UPDATE haul.cron SET schedule = '@hourly' WHERE name = 'job' $$,
 	$$ DELETE FROM haul.cron WHERE name = 'other' $$]) AS statement;
-SELECT is(helper.as_role('haul_test_deputy', statement), 'ok', 'a member of the owner: ' || statement) FROM unnest(ARRAY[
+SELECT is(helper.as_role('haul_test_deputy', statement), 'ok', 'a member of the owner: ' || statement)
+	FROM unnest(ARRAY[
 	$$ UPDATE haul.cron SET command = 'SELECT 3' WHERE name = 'command' $$,
 	$$ UPDATE haul.cron SET owner = 'haul_test_deputy' WHERE name = 'command' $$]) AS statement;
-SELECT is(helper.as_role('haul_test_admin', $$ DELETE FROM haul.cron WHERE name = 'command' $$), '42501', 'then it is not the other''s any more');
-SELECT is((helper.refusal($$ UPDATE haul.cron SET owner = 'haul_test_absent' WHERE name = 'job' $$)).state, '42704', 'an owner must exist');
+SELECT is(helper.as_role('haul_test_admin', $$ DELETE FROM haul.cron WHERE name = 'command' $$), '42501',
+	'then it is not the other''s any more');
+SELECT is((helper.refusal($$ UPDATE haul.cron SET owner = 'haul_test_absent' WHERE name = 'job' $$)).state, '42704',
+	'an owner must exist');
 -- A function with the rights of its owner acts for its owner.
 CREATE FUNCTION helper.schedule() RETURNS void LANGUAGE sql SECURITY DEFINER
 AS $$ INSERT INTO haul.cron (name, schedule, command) VALUES ('definer', '@daily', 'SELECT 1') $$;
 CREATE FUNCTION helper.schedule_invoker() RETURNS void LANGUAGE sql
 AS $$ INSERT INTO haul.cron (name, schedule, command) VALUES ('invoker', '@daily', 'SELECT 1') $$;
-SELECT is(helper.as_role('haul_test_rival', 'SELECT helper.schedule(), helper.schedule_invoker()'), 'ok', 'functions make schedules');
+SELECT is(helper.as_role('haul_test_rival', 'SELECT helper.schedule(), helper.schedule_invoker()'), 'ok',
+	'functions make schedules');
 SELECT results_eq($$ SELECT name, owner FROM haul.cron WHERE name IN ('definer', 'invoker') ORDER BY 1 $$,
 	$$ VALUES ('definer' COLLATE "C", 'postgres'::name), ('invoker', 'haul_test_rival') $$, 'for whom they act');
 SELECT is(helper.as_role(role, statement), '42501', role || ', not: ' || statement)

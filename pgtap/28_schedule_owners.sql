@@ -78,7 +78,8 @@ COPY haul.cron (id, name, schedule, command, owner, owner_id, scheduled_by, sche
 SELECT results_eq($$ SELECT name, owner_id = haul._role_id(owner), scheduled_by_id = haul._role_id(owner)
 	FROM haul.cron WHERE name LIKE 'restored%' ORDER BY name $$,
 	$$ VALUES ('restored alive' COLLATE "C", true, true),
-	('restored gone', false, false), ('restored plain', true, true) $$, 'the owners of restored schedules go by their names');
+	('restored gone', false, false), ('restored plain', true, true) $$,
+		'the owners of restored schedules go by their names');
 -- The owner is set by somebody who may.
 UPDATE haul.cron SET owner = 'haul_test_nightly' WHERE name = 'own';
 DELETE FROM haul.cron WHERE name <> 'own';

@@ -18,7 +18,8 @@ CREATE FUNCTION pg_temp.cell(text) RETURNS text LANGUAGE sql AS
 CREATE FUNCTION pg_temp.roles(allowed regclass, called oid) RETURNS text LANGUAGE sql AS $$
 	SELECT coalesce(string_agg(r, ', ' ORDER BY n), 'superusers')
 		FROM unnest(ARRAY['producer', 'worker', 'admin']) WITH ORDINALITY AS t(r, n)
-		WHERE CASE WHEN called IS NULL THEN has_table_privilege(r, allowed, 'SELECT') OR has_any_column_privilege(r, allowed, 'SELECT')
+		WHERE CASE WHEN called IS NULL
+				   THEN has_table_privilege(r, allowed, 'SELECT') OR has_any_column_privilege(r, allowed, 'SELECT')
 				   ELSE has_function_privilege(r, called, 'EXECUTE') END
 $$;
 
@@ -34,7 +35,8 @@ SELECT format(E'### haul.%s\n\n```sql\n%s haul.%s(%s)%s\n```\n\n%s\n\nMay be cal
 	ORDER BY p.proname, p.pronargs;
 
 SELECT E'## Tables and views\n';
-SELECT format(E'### haul.%s\n\n%s. May be read by: %s.\n\n| column | type | default | |\n| --- | --- | --- | --- |\n%s\n',
+SELECT format(E'### haul.%s\n\n%s. May be read by: %s.\n\n'
+		'| column | type | default | |\n| --- | --- | --- | --- |\n%s\n',
 		c.relname, obj_description(c.oid, 'pg_class'), pg_temp.roles(c.oid::regclass, NULL),
 		(SELECT string_agg(format('| `%s` | %s | %s | %s |', a.attname, format_type(a.atttypid, a.atttypmod),
 					CASE WHEN a.attidentity <> '' THEN 'identity'
@@ -43,7 +45,8 @@ SELECT format(E'### haul.%s\n\n%s. May be read by: %s.\n\n| column | type | defa
 			FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 			WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
 	FROM pg_class AS c
-	WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND c.relname !~ '^_' AND NOT c.relispartition
+	WHERE c.relnamespace = 'haul'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND c.relname !~ '^_'
+		AND NOT c.relispartition
 		AND obj_description(c.oid, 'pg_class') IS NOT NULL
 	ORDER BY c.relname;
 

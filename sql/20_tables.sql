@@ -58,41 +58,65 @@ CREATE INDEX jobs_expires ON haul.jobs (expires_at, id) WHERE expires_at IS NOT 
 CREATE INDEX jobs_workflow ON haul.jobs (workflow_id, id) WHERE workflow_id IS NOT NULL;
 CREATE INDEX jobs_cron ON haul.jobs (cron_name, id) WHERE cron_name IS NOT NULL;
 
-COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue with INSERT or COPY; jobs that ended are in haul.finished_jobs';
+COMMENT ON TABLE haul.jobs IS 'Live jobs: ready, running or waiting. Enqueue with INSERT or COPY; jobs that ended are '
+	'in haul.finished_jobs';
 COMMENT ON COLUMN haul.jobs.id IS 'Identity; with claim it names one execution';
-COMMENT ON COLUMN haul.jobs.queue IS 'Queue, 1 to 63 characters of any kind; "namespace.queue" puts it into a namespace';
+COMMENT ON COLUMN haul.jobs.queue
+	IS 'Queue, 1 to 63 characters of any kind; "namespace.queue" puts it into a namespace';
 COMMENT ON COLUMN haul.jobs.kind IS 'What to do: the name under which workers register a handler, 1 to 128 characters';
-COMMENT ON COLUMN haul.jobs.args IS 'Arguments for the handler, a JSON object, not longer as text than haul.max_args_size';
+COMMENT ON COLUMN haul.jobs.args
+	IS 'Arguments for the handler, a JSON object, not longer as text than haul.max_args_size';
 COMMENT ON COLUMN haul.jobs.priority IS 'Order within the queue: 1 runs first, 32767 last';
-COMMENT ON COLUMN haul.jobs.run_at IS 'Not started before this time, of the years 1 to 9999; infinity for a waiting job that something else makes ready';
+COMMENT ON COLUMN haul.jobs.run_at
+	IS 'Not started before this time, of the years 1 to 9999; infinity for a waiting job that something else makes ready';
 COMMENT ON COLUMN haul.jobs.max_attempts IS 'Executions allowed in all, at least 1';
-COMMENT ON COLUMN haul.jobs.backoff IS 'Pause before a retry, see haul.backoff_delay(); NULL: that of the kind (haul.kinds), else of the setting haul.backoff';
+COMMENT ON COLUMN haul.jobs.backoff
+	IS 'Pause before a retry, see haul.backoff_delay(); NULL: that of the kind (haul.kinds), else of the setting '
+	'haul.backoff';
 COMMENT ON COLUMN haul.jobs.timeout IS 'The worker stops an execution that takes longer; NULL: no limit';
 COMMENT ON COLUMN haul.jobs.on_timeout IS 'After a timeout: retry (counts as a failed attempt) or discard';
-COMMENT ON COLUMN haul.jobs.queue_timeout IS 'Discarded when not started within this time of greatest(run_at, enqueued_at)';
-COMMENT ON COLUMN haul.jobs.expires_at IS 'Discarded when not started by this time; follows from queue_timeout where that is set';
+COMMENT ON COLUMN haul.jobs.queue_timeout
+	IS 'Discarded when not started within this time of greatest(run_at, enqueued_at)';
+COMMENT ON COLUMN haul.jobs.expires_at
+	IS 'Discarded when not started by this time; follows from queue_timeout where that is set';
 COMMENT ON COLUMN haul.jobs.on_interrupt IS 'When its worker died or was killed in mid-job: retry, fail or discard';
-COMMENT ON COLUMN haul.jobs.unique_key IS 'At most one live job of the kind has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING works';
-COMMENT ON COLUMN haul.jobs.unique_until IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key (not for a job with every: it keeps its key)';
+COMMENT ON COLUMN haul.jobs.unique_key
+	IS 'At most one live job of the kind has this key; a second INSERT raises unique_violation, ON CONFLICT DO NOTHING '
+	'works';
+COMMENT ON COLUMN haul.jobs.unique_until
+	IS 'finished: the key is taken until the job ended; started: until its first checkout, which clears unique_key (not '
+	'for a job with every: it keeps its key)';
 COMMENT ON COLUMN haul.jobs.concurrency_key IS 'Recorded for concurrency limits, which this version does not enforce';
-COMMENT ON COLUMN haul.jobs.concurrency_limit IS 'Recorded for concurrency limits, which this version does not enforce; at least 1';
-COMMENT ON COLUMN haul.jobs.pin IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any worker take it';
+COMMENT ON COLUMN haul.jobs.concurrency_limit
+	IS 'Recorded for concurrency limits, which this version does not enforce; at least 1';
+COMMENT ON COLUMN haul.jobs.pin
+	IS 'Name of the worker to run on; with pin_strict no other worker takes the job, without it this version lets any '
+	'worker take it';
 COMMENT ON COLUMN haul.jobs.pin_strict IS 'Only the worker named by pin takes the job';
 COMMENT ON COLUMN haul.jobs.avoid IS 'Names of workers that never take the job';
-COMMENT ON COLUMN haul.jobs.every IS 'The job runs again so long after the end of each run that completes or is discarded, at least 1 ms; failed for good or cancelled, it ends';
-COMMENT ON COLUMN haul.jobs.workflow_id IS 'Workflow it belongs to (haul.workflows), set by haul.workflow() and haul.chain()';
-COMMENT ON COLUMN haul.jobs.reply_to IS 'Mailbox of the enqueuer: each end of the job, or of a run of it, puts a row into haul.replies';
-COMMENT ON COLUMN haul.jobs.keep IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
+COMMENT ON COLUMN haul.jobs.every
+	IS 'The job runs again so long after the end of each run that completes or is discarded, at least 1 ms; failed for '
+	'good or cancelled, it ends';
+COMMENT ON COLUMN haul.jobs.workflow_id
+	IS 'Workflow it belongs to (haul.workflows), set by haul.workflow() and haul.chain()';
+COMMENT ON COLUMN haul.jobs.reply_to
+	IS 'Mailbox of the enqueuer: each end of the job, or of a run of it, puts a row into haul.replies';
+COMMENT ON COLUMN haul.jobs.keep
+	IS 'How long the job stays in haul.finished_jobs; 0: not kept; NULL: what its queue or the settings say';
 COMMENT ON COLUMN haul.jobs.cron_name IS 'Schedule that enqueued it (haul.cron)';
 COMMENT ON COLUMN haul.jobs.enqueued_at IS 'When it was enqueued';
-COMMENT ON COLUMN haul.jobs.enqueued_by IS 'Role that enqueued it, set by the server; who may UPDATE haul.jobs may name another';
+COMMENT ON COLUMN haul.jobs.enqueued_by
+	IS 'Role that enqueued it, set by the server; who may UPDATE haul.jobs may name another';
 COMMENT ON COLUMN haul.jobs.state IS 'ready, running or waiting';
 COMMENT ON COLUMN haul.jobs.attempt IS 'Executions charged so far; counted at checkout';
-COMMENT ON COLUMN haul.jobs.claim IS 'Grows with every checkout, by one, or by more after a crash of the server: with id the fencing token, never handed out twice';
+COMMENT ON COLUMN haul.jobs.claim
+	IS 'Grows with every checkout, by one, or by more after a crash of the server: with id the fencing token, never '
+	'handed out twice';
 COMMENT ON COLUMN haul.jobs.interruptions IS 'Executions that ended with the death of their worker';
 COMMENT ON COLUMN haul.jobs.worker_id IS 'Worker that holds the job while it is running';
 COMMENT ON COLUMN haul.jobs.lease_id IS 'Checkout that handed it out while it is running (haul.leases)';
-COMMENT ON COLUMN haul.jobs.started_at IS 'When the current execution began; NULL while a worker that confirms starts has only fetched the job';
+COMMENT ON COLUMN haul.jobs.started_at
+	IS 'When the current execution began; NULL while a worker that confirms starts has only fetched the job';
 COMMENT ON COLUMN haul.jobs.interrupted_at IS 'When it was last interrupted';
 COMMENT ON COLUMN haul.jobs.last_error IS 'Text of the last failure';
 COMMENT ON COLUMN haul.jobs.progress IS 'What the handler last reported';
@@ -111,11 +135,14 @@ CREATE TABLE haul.finished_jobs (
 	keep_until  timestamptz
 ) PARTITION BY RANGE (finished_at);
 
-COMMENT ON TABLE haul.finished_jobs IS 'Jobs that ended: completed, failed, discarded or cancelled. Partitioned by finished_at, pruned by whole partitions';
+COMMENT ON TABLE haul.finished_jobs
+	IS 'Jobs that ended: completed, failed, discarded or cancelled. Partitioned by finished_at, pruned by whole '
+	'partitions';
 COMMENT ON COLUMN haul.finished_jobs.state IS 'completed, failed, discarded or cancelled';
 COMMENT ON COLUMN haul.finished_jobs.finished_at IS 'When it ended';
 COMMENT ON COLUMN haul.finished_jobs.result IS 'What the handler returned';
-COMMENT ON COLUMN haul.finished_jobs.keep_until IS 'Stays at least until then; NULL: for the setting haul.keep_completed';
+COMMENT ON COLUMN haul.finished_jobs.keep_until
+	IS 'Stays at least until then; NULL: for the setting haul.keep_completed';
 
 CREATE TABLE haul.job_errors (
 	job_id    bigint NOT NULL,
@@ -127,7 +154,8 @@ CREATE TABLE haul.job_errors (
 	detail    jsonb
 ) PARTITION BY RANGE (failed_at);
 
-COMMENT ON TABLE haul.job_errors IS 'One row per failed attempt. Partitioned by day, pruned after the setting haul.keep_errors';
+COMMENT ON TABLE haul.job_errors
+	IS 'One row per failed attempt. Partitioned by day, pruned after the setting haul.keep_errors';
 COMMENT ON COLUMN haul.job_errors.job_id IS 'haul.jobs.id';
 COMMENT ON COLUMN haul.job_errors.attempt IS 'Number of the attempt that failed, 1 = the first';
 COMMENT ON COLUMN haul.job_errors.failed_at IS 'When it failed';
@@ -152,8 +180,10 @@ CREATE TABLE haul.queues (
 COMMENT ON TABLE haul.queues IS 'Settings per queue. A queue needs no row';
 COMMENT ON COLUMN haul.queues.name IS 'Queue';
 COMMENT ON COLUMN haul.queues.priority IS 'Order among queues for workers that take all of them: 1 first, then by name';
-COMMENT ON COLUMN haul.queues.keep_completed IS 'How long completed jobs stay in haul.finished_jobs; 0: not kept; NULL: the setting haul.keep_completed';
-COMMENT ON COLUMN haul.queues.keep_failed IS 'The same for failed, discarded and cancelled jobs; NULL: the setting haul.keep_failed';
+COMMENT ON COLUMN haul.queues.keep_completed
+	IS 'How long completed jobs stay in haul.finished_jobs; 0: not kept; NULL: the setting haul.keep_completed';
+COMMENT ON COLUMN haul.queues.keep_failed
+	IS 'The same for failed, discarded and cancelled jobs; NULL: the setting haul.keep_failed';
 
 -- Has all sessions read the priorities anew when this commits; also those that a subscription brings.
 CREATE FUNCTION haul._queue_ranking_changed() RETURNS trigger
@@ -172,7 +202,8 @@ CREATE TABLE haul.kinds (
 );
 COMMENT ON TABLE haul.kinds IS 'Settings per kind. A kind needs no row';
 COMMENT ON COLUMN haul.kinds.kind IS 'Kind';
-COMMENT ON COLUMN haul.kinds.backoff IS 'Backoff for jobs of the kind that have none of their own; NULL: the setting haul.backoff';
+COMMENT ON COLUMN haul.kinds.backoff
+	IS 'Backoff for jobs of the kind that have none of their own; NULL: the setting haul.backoff';
 
 CREATE TABLE haul.workers (
 	id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -207,16 +238,23 @@ COMMENT ON COLUMN haul.workers.exclude IS 'Queues it does not take';
 COMMENT ON COLUMN haul.workers.kinds IS 'Kinds it takes; NULL: all';
 COMMENT ON COLUMN haul.workers.min_priority IS 'It takes no job with a smaller priority number';
 COMMENT ON COLUMN haul.workers.max_priority IS 'It takes no job with a larger priority number';
-COMMENT ON COLUMN haul.workers.queue_order IS 'strict: a queue is asked when those before it have nothing due; weighted: drawn at random by weight at each checkout';
+COMMENT ON COLUMN haul.workers.queue_order
+	IS 'strict: a queue is asked when those before it have nothing due; weighted: drawn at random by weight at each '
+	'checkout';
 COMMENT ON COLUMN haul.workers.namespace IS 'It takes only queues named "namespace.…"';
 COMMENT ON COLUMN haul.workers.max_threads IS 'Jobs it runs at a time, at most';
-COMMENT ON COLUMN haul.workers.confirm_start IS 'It calls haul.start() before it runs a job that checkout returned with confirm_start';
-COMMENT ON COLUMN haul.workers.wake IS 'How it hears of work: queue (NOTIFY on channel haul), worker (NOTIFY on channel haul_worker_<id>) or none';
+COMMENT ON COLUMN haul.workers.confirm_start
+	IS 'It calls haul.start() before it runs a job that checkout returned with confirm_start';
+COMMENT ON COLUMN haul.workers.wake
+	IS 'How it hears of work: queue (NOTIFY on channel haul), worker (NOTIFY on channel haul_worker_<id>) or none';
 COMMENT ON COLUMN haul.workers.started_at IS 'When it registered';
 COMMENT ON COLUMN haul.workers.busy IS 'Jobs it was running at its last heartbeat';
-COMMENT ON COLUMN haul.workers.last_heartbeat_at IS 'Last sign of life: any call of the worker, noted at most once a second, or a heartbeat';
+COMMENT ON COLUMN haul.workers.last_heartbeat_at
+	IS 'Last sign of life: any call of the worker, noted at most once a second, or a heartbeat';
 COMMENT ON COLUMN haul.workers.status IS 'running or draining';
-COMMENT ON COLUMN haul.workers.lost_at IS 'When it was given up: silent for longer than haul.worker_timeout, or its sessions ended. What may run again is offered to others, uncharged. '
+COMMENT ON COLUMN haul.workers.lost_at
+	IS 'When it was given up: silent for longer than haul.worker_timeout, or its sessions ended. What may run again is '
+	'offered to others, uncharged. '
 	'NULL: it lives. It may come back until haul.lost_timeout is over; then it counts as dead, and the row is deleted';
 
 -- Jobs of lost workers that are offered to others although nobody knows yet whether the worker died.
@@ -259,8 +297,8 @@ ALTER TABLE haul._leases_0 REPLICA IDENTITY FULL;
 ALTER TABLE haul._leases_1 REPLICA IDENTITY FULL;
 CREATE SEQUENCE haul._lease_id_seq;
 
--- No claim is handed out twice, even if a crash took back that it was (claim.h). A crash empties the second one, which is
--- how it shows.
+-- No claim is handed out twice, even if a crash took back that it was (claim.h). A crash empties the second one, which
+-- is how it shows.
 CREATE SEQUENCE haul._claim_ceiling START 256 INCREMENT 256;
 CREATE UNLOGGED SEQUENCE haul._claim_base;
 
@@ -301,9 +339,11 @@ CREATE TABLE haul._folds (
 INSERT INTO haul._folds (name) VALUES ('_leases_0'), ('_leases_1'), ('_ledger_0'), ('_ledger_1');
 
 CREATE VIEW haul._fronts AS
-	SELECT name, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END AS front
+	SELECT name, CASE WHEN filenode = pg_relation_filenode(('haul.' || name)::regclass) THEN front ELSE '(0,0)' END
+		AS front
 		FROM unnest(ARRAY['_leases_0', '_leases_1', '_ledger_0', '_ledger_1']) AS tables (name),
-			 LATERAL (SELECT filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1) AS last;
+			 LATERAL (SELECT filenode, front FROM haul._folds AS f WHERE f.name = tables.name ORDER BY upto DESC LIMIT 1)
+			 	AS last;
 
 -- The journals without what is folded.
 CREATE VIEW haul._leases AS
@@ -329,7 +369,8 @@ CREATE VIEW haul.leases AS
 		FROM haul._leases AS l
 		LEFT JOIN (SELECT lease_id, sum(lease_done) AS done FROM haul._ledger GROUP BY lease_id) AS d ON d.lease_id = l.id
 		WHERE l.done + coalesce(d.done, 0) < cardinality(l.jobs);
-COMMENT ON VIEW haul.leases IS 'A row per checkout, or per 224 jobs of one, of which some may still run: what is released when the worker is gone';
+COMMENT ON VIEW haul.leases IS 'A row per checkout, or per 224 jobs of one, of which some may still run: what is '
+	'released when the worker is gone';
 COMMENT ON COLUMN haul.leases.id IS 'haul.jobs.lease_id';
 COMMENT ON COLUMN haul.leases.worker_id IS 'Worker that holds it';
 COMMENT ON COLUMN haul.leases.jobs IS 'Ids of the jobs handed out';

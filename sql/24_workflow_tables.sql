@@ -8,7 +8,9 @@ CREATE TABLE haul.workflows (
 	created_by   name NOT NULL DEFAULT current_user,
 	cancelled_at timestamptz
 );
-COMMENT ON TABLE haul.workflows IS 'One row per workflow; its state is in haul.workflow_status. Kept for the setting haul.keep_workflows after its last job ended';
+COMMENT ON TABLE haul.workflows
+	IS 'One row per workflow; its state is in haul.workflow_status. Kept for the setting haul.keep_workflows after its '
+	'last job ended';
 COMMENT ON COLUMN haul.workflows.id IS 'haul.jobs.workflow_id';
 COMMENT ON COLUMN haul.workflows.name IS 'Name, for people';
 COMMENT ON COLUMN haul.workflows.created_at IS 'When it was enqueued';
@@ -32,7 +34,8 @@ CREATE TABLE haul.workflow_jobs (
 	PRIMARY KEY (workflow_id, step)
 );
 CREATE UNIQUE INDEX workflow_jobs_job ON haul.workflow_jobs (job_id);
-COMMENT ON TABLE haul.workflow_jobs IS 'Members of workflows and how they hang together; people read haul.workflow_steps';
+COMMENT ON TABLE haul.workflow_jobs
+	IS 'Members of workflows and how they hang together; people read haul.workflow_steps';
 COMMENT ON COLUMN haul.workflow_jobs.workflow_id IS 'haul.workflows.id';
 COMMENT ON COLUMN haul.workflow_jobs.step IS 'Number in the workflow; greater than those of all it comes after';
 COMMENT ON COLUMN haul.workflow_jobs.name IS 'Name in the workflow';
@@ -41,8 +44,10 @@ COMMENT ON COLUMN haul.workflow_jobs.job_id IS 'The job; a new one after a retry
 COMMENT ON COLUMN haul.workflow_jobs.run_at IS 'Not started before this time, whatever it waits for';
 COMMENT ON COLUMN haul.workflow_jobs.after IS 'Steps that it comes after';
 COMMENT ON COLUMN haul.workflow_jobs.next IS 'Steps that come after it';
-COMMENT ON COLUMN haul.workflow_jobs.gates IS 'For each of these: the gate that counts this one; 0 when it waits for nothing else';
-COMMENT ON COLUMN haul.workflow_jobs.if_failed IS 'For each of these: what becomes of it when this one ends without success: cancel, wait or run';
+COMMENT ON COLUMN haul.workflow_jobs.gates
+	IS 'For each of these: the gate that counts this one; 0 when it waits for nothing else';
+COMMENT ON COLUMN haul.workflow_jobs.if_failed
+	IS 'For each of these: what becomes of it when this one ends without success: cancel, wait or run';
 
 -- How many edges, or lower gates, are still to come; at 0 it opens the next gate, or releases the job.
 CREATE TABLE haul._gates (

@@ -51,7 +51,8 @@ BEGIN
 				RAISE EXCEPTION 'queue "%" must have 1 to 63 characters', item ->> 'name' USING ERRCODE = '22023';
 			END IF;
 			IF coalesce((item ->> 'weight')::float8, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
-				RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name', item ->> 'weight'
+				RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name',
+					item ->> 'weight'
 					USING ERRCODE = '22023';
 			END IF;
 			taken := taken || (item ->> 'name');
@@ -141,9 +142,11 @@ COMMENT ON FUNCTION haul.register_worker(text, jsonb) IS
 Options: queues (names, or objects {"name","weight"}; default all), exclude (names), kinds (names; default all),
 min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
 confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
-wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on channel haul, payload the queue;
-an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat are then the worker''s own,
-and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls, or calls haul.checkout_wait.
+wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on
+channel haul, payload the queue;
+an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat
+are then the worker''s own, and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls,
+or calls haul.checkout_wait.
 Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
 Errors: 22023 for an unknown option or a bad value.';
 
@@ -184,11 +187,14 @@ CREATE FUNCTION haul.checkout(worker_id bigint, max_jobs integer DEFAULT 1,
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_checkout';
 COMMENT ON FUNCTION haul.checkout(bigint, integer) IS
-'Hands out up to max_jobs (1 to 10000) due jobs of the worker''s subscription, in dispatch order: queue, priority, run_at, id.
-Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the job.
+'Hands out up to max_jobs (1 to 10000) due jobs of the worker''s subscription, in dispatch order: queue, priority,
+run_at, id.
+Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the
+job.
 attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded
 on the way, and those too long to be sent (32 MB as text) fail.
-workflow_id: the job belongs to a workflow; haul.results(id) gives what the jobs before it returned. confirm_start: call haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
+workflow_id: the job belongs to a workflow; haul.results(id) gives what the jobs before it returned. confirm_start: call
+haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
 Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';
 
 CREATE PROCEDURE haul.checkout_wait(worker_id bigint, max_jobs integer DEFAULT 1, wait interval DEFAULT '30 s',
@@ -196,18 +202,21 @@ CREATE PROCEDURE haul.checkout_wait(worker_id bigint, max_jobs integer DEFAULT 1
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_checkout_wait';
 COMMENT ON PROCEDURE haul.checkout_wait(bigint, integer, interval, jsonb) IS
-'Checks out like haul.checkout(), and where nothing is due waits for it, on the server, at most for the given time. Returns the jobs as a JSON array
-of objects with the columns of haul.checkout, in dispatch order; times and durations are ISO 8601. [] when nothing came.
+'Checks out like haul.checkout(), and where nothing is due waits for it, on the server, at most for the given time.
+Returns the jobs as a JSON array of objects with the columns of haul.checkout, in dispatch order; times and durations
+are ISO 8601. [] when nothing came.
 Returns no more jobs than fit into 32 MB.
-It commits before it waits, so it holds no snapshot, no transaction id and no lock, and works through a pooler in transaction mode. With preloading the enqueuer''s
-commit wakes it at once; without, it looks twice a second.
-Errors: 55P03 when it had to wait for a lock for longer than a second, 25001 inside a transaction block, HQ003 when the worker is not registered (any more), 22023 for a value out of range.';
+It commits before it waits, so it holds no snapshot, no transaction id and no lock, and works through a pooler in
+transaction mode. With preloading the enqueuer''s commit wakes it at once; without, it looks twice a second.
+Errors: 55P03 when it had to wait for a lock for longer than a second, 25001 inside a transaction block, HQ003 when the
+worker is not registered (any more), 22023 for a value out of range.';
 
 CREATE FUNCTION haul.start(worker_id bigint, ids bigint[], claims integer[]) RETURNS bigint[]
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_start';
 COMMENT ON FUNCTION haul.start(bigint, bigint[], integer[]) IS
-'Marks jobs as begun, for jobs that checkout returned with confirm_start. Until then the death of the worker is not held against them.
+'Marks jobs as begun, for jobs that checkout returned with confirm_start. Until then the death of the worker is not held
+against them.
 Returns the ids that were not owned any more: do not run those.';
 
 CREATE FUNCTION haul.complete(worker_id bigint, ids bigint[], claims integer[], results jsonb[] DEFAULT NULL,
@@ -215,7 +224,8 @@ CREATE FUNCTION haul.complete(worker_id bigint, ids bigint[], claims integer[], 
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_complete';
 COMMENT ON FUNCTION haul.complete(bigint, bigint[], integer[], jsonb[], boolean) IS
-'Ends jobs as completed, with their results (an array as long as ids, or NULL). Returns the ids that were not owned any more, ''{}'' if all were;
+'Ends jobs as completed, with their results (an array as long as ids, or NULL). Returns the ids that were not owned any
+more, ''{}'' if all were;
 with strict, raises HQ001 for those instead, so that the caller''s transaction rolls back.
 Called in the transaction that did the job''s work, effects and completion are one atomic step.
 A claim that a crash of the server lost is made good: the job counts as claimed and completed.
@@ -227,8 +237,10 @@ CREATE FUNCTION haul.fail(worker_id bigint, id bigint, claim integer, error text
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_fail';
 COMMENT ON FUNCTION haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean) IS
-'Records a failed attempt. With attempts left the job is ready again after its backoff, or after retry_in, in its queue or in retry_queue;
-with none left, or with final, it ends as failed. Returns ready, failed, cancelled (a job of a workflow that was cancelled is not tried again), or NULL when the job was not owned.
+'Records a failed attempt. With attempts left the job is ready again after its backoff, or after retry_in, in its queue
+or in retry_queue;
+with none left, or with final, it ends as failed. Returns ready, failed, cancelled (a job of a workflow that was
+cancelled is not tried again), or NULL when the job was not owned.
 An error text longer than the setting haul.max_args_size is cut.
 Errors: 22004 for a NULL error, 22023 for a negative retry_in, a bad retry_queue, or a detail longer than
 haul.max_args_size.';
@@ -254,11 +266,13 @@ COMMENT ON FUNCTION haul.snooze(bigint, bigint, integer, interval) IS
 'Puts a running job back, to run again after delay; the attempt is not charged. Returns whether it was owned.
 Errors: 22004 for a NULL delay, 22023 for a negative one or one of over 1000 years.';
 
-CREATE FUNCTION haul.release(worker_id bigint, ids bigint[], claims integer[], started boolean DEFAULT true) RETURNS bigint[]
+CREATE FUNCTION haul.release(worker_id bigint, ids bigint[], claims integer[],
+	started boolean DEFAULT true) RETURNS bigint[]
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_release';
 COMMENT ON FUNCTION haul.release(bigint, bigint[], integer[], boolean) IS
-'Gives jobs back at once. started: they were interrupted in mid-run, which counts as an attempt and follows on_interrupt;
+'Gives jobs back at once. started: they were interrupted in mid-run, which counts as an attempt and follows
+on_interrupt;
 otherwise they were only fetched, and the attempt is not charged. Returns the ids that were not owned any more.';
 
 CREATE FUNCTION haul.progress(worker_id bigint, id bigint, claim integer, value jsonb) RETURNS boolean
@@ -272,8 +286,9 @@ CREATE FUNCTION haul.reconcile(worker_id bigint, ids bigint[], claims integer[])
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_reconcile';
 COMMENT ON FUNCTION haul.reconcile(bigint, bigint[], integer[]) IS
-'Gives back, uncharged, every job that the worker holds and that is not among the given: for a worker that lost its connection
-and cannot know whether its last checkout committed. Waits for checkouts of the same worker that are under way: call it in a transaction of its own. Returns how many it gave back.';
+'Gives back, uncharged, every job that the worker holds and that is not among the given: for a worker that lost its
+connection and cannot know whether its last checkout committed. Waits for checkouts of the same worker that are under
+way: call it in a transaction of its own. Returns how many it gave back.';
 
 CREATE FUNCTION haul.next_due(worker_id bigint) RETURNS interval
 	LANGUAGE c STRICT
@@ -287,10 +302,12 @@ CREATE FUNCTION haul.heartbeat(worker_id bigint, busy integer DEFAULT NULL, stat
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_heartbeat';
 COMMENT ON FUNCTION haul.heartbeat(bigint, integer, text, integer) IS
-'Says that the worker lives, as any other of its calls does; busy: jobs it is running, status: running or draining. Give a sign at least every 2 seconds, also while
-draining, and from time to time call haul.maintain(). Works in read-only transactions, and waits for nobody who has the row locked.
-session_pid: process of the backend as the client knows it (PQbackendPID). If that is the process that answers, there is no pooler in between, and the session
-is the worker''s own: when all of these have ended for haul.reconnect_grace, the worker is lost. Returns false when the row is gone: register again.';
+'Says that the worker lives, as any other of its calls does; busy: jobs it is running, status: running or draining. Give
+a sign at least every 2 seconds, also while draining, and from time to time call haul.maintain(). Works in read-only
+transactions, and waits for nobody who has the row locked.
+session_pid: process of the backend as the client knows it (PQbackendPID). If that is the process that answers, there is
+no pooler in between, and the session is the worker''s own: when all of these have ended for haul.reconnect_grace, the
+worker is lost. Returns false when the row is gone: register again.';
 
 CREATE FUNCTION haul.unregister_worker(worker_id bigint) RETURNS bigint
 	LANGUAGE c STRICT

@@ -52,7 +52,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.try_enqueue IS
-'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, and is_new true.
+'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, and is_new
+true.
 If a live job of the kind has the unique_key, nothing is enqueued, and is_new is false: id is that of the job if the
 current role enqueued it or may read haul.jobs, else NULL.
 Errors: those of INSERT INTO haul.jobs; 39P01 when a trigger of somebody''s suppressed the job.';
@@ -113,7 +114,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.enqueue_many(jsonb) IS
-'Enqueues jobs given as a JSON array of objects whose keys are the arguments of haul.enqueue(). Returns their ids, in the same order.
+'Enqueues jobs given as a JSON array of objects whose keys are the arguments of haul.enqueue(). Returns their ids, in
+the same order.
 Errors: 22023 for an unknown key; those of INSERT INTO haul.jobs.';
 
 -- The row trigger checks and fills in every INSERT and UPDATE, whoever makes it.
@@ -131,7 +133,8 @@ CREATE FUNCTION haul._note_keyed_job() RETURNS trigger
 CREATE TRIGGER haul_note_keyed_job AFTER INSERT ON haul.jobs
 	FOR EACH ROW WHEN (new.unique_key IS NOT NULL AND new.state = 'ready') EXECUTE FUNCTION haul._note_keyed_job();
 
--- Rows that somebody deletes by hand are counted, so that the counters add up; one that is running is kept as cancelled.
+-- Rows that somebody deletes by hand are counted, so that the counters add up; one that is running is kept as
+-- cancelled.
 CREATE FUNCTION haul._count_deleted_jobs(queue text, lease_id bigint, running integer, others integer) RETURNS void
 	LANGUAGE c
 	AS 'MODULE_PATHNAME', 'haul_count_deleted_jobs';

@@ -39,7 +39,8 @@ CREATE FUNCTION haul._check_workflow(jobs jsonb) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known CONSTANT text[] := ARRAY['name', 'after', 'if_failed', 'kind', 'args', 'queue', 'priority', 'run_at', 'max_attempts',
+	known CONSTANT text[] := ARRAY['name', 'after', 'if_failed', 'kind', 'args', 'queue', 'priority', 'run_at',
+		'max_attempts',
 		'backoff', 'timeout', 'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until',
 		'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to', 'keep'];
 	bad   text;
@@ -52,7 +53,8 @@ BEGIN
 	END IF;
 	SELECT left(j::text, 100) INTO bad FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j) <> 'object' LIMIT 1;
 	IF FOUND THEN
-		RAISE EXCEPTION 'the jobs of a workflow must be a JSON array of objects, but one item is %', bad USING ERRCODE = '22023';
+		RAISE EXCEPTION 'the jobs of a workflow must be a JSON array of objects, but one item is %', bad
+			USING ERRCODE = '22023';
 	END IF;
 	SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k <> ALL (known) LIMIT 1;
 	IF FOUND THEN
@@ -60,19 +62,23 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
 	END IF;
 	SELECT left((j -> 'name')::text, 300) INTO bad FROM jsonb_array_elements(jobs) AS j
-		WHERE jsonb_typeof(j -> 'name') <> 'null' AND (jsonb_typeof(j -> 'name') <> 'string' OR char_length(j ->> 'name') NOT BETWEEN 1 AND 255) LIMIT 1;
+		WHERE jsonb_typeof(j -> 'name') <> 'null' AND (jsonb_typeof(j -> 'name') <> 'string'
+			OR char_length(j ->> 'name') NOT BETWEEN 1 AND 255) LIMIT 1;
 	IF FOUND THEN
-		RAISE EXCEPTION 'the name of a job in a workflow must be a string of 1 to 255 characters, not %', bad USING ERRCODE = '22023';
+		RAISE EXCEPTION 'the name of a job in a workflow must be a string of 1 to 255 characters, not %', bad
+			USING ERRCODE = '22023';
 	END IF;
 	SELECT left(e.after::text, 100) INTO bad FROM haul._workflow_edges(jobs, '{}'::text[]) AS e
 		WHERE CASE WHEN jsonb_typeof(e.after) = 'object'
 				   THEN e.after - ARRAY['name', 'if_failed'] <> '{}' OR jsonb_typeof(e.after -> 'name') IS DISTINCT FROM 'string'
 				   ELSE jsonb_typeof(e.after) <> 'string' END LIMIT 1;
 	IF FOUND THEN
-		RAISE EXCEPTION 'option "after" has an item that is neither a name nor {"name", "if_failed"}: %', bad USING ERRCODE = '22023';
+		RAISE EXCEPTION 'option "after" has an item that is neither a name nor {"name", "if_failed"}: %', bad
+			USING ERRCODE = '22023';
 	END IF;
 	SELECT left(p.policy::text, 100) INTO bad
-		FROM (SELECT j -> 'if_failed' AS policy FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j -> 'if_failed') <> 'null'
+		FROM (SELECT j -> 'if_failed' AS policy FROM jsonb_array_elements(jobs) AS j
+			WHERE jsonb_typeof(j -> 'if_failed') <> 'null'
 			  UNION ALL SELECT e.if_failed FROM haul._workflow_edges(jobs, '{}'::text[]) AS e) AS p
 		WHERE p.policy NOT IN ('"cancel"', '"wait"', '"run"') LIMIT 1;
 	IF FOUND THEN
@@ -84,8 +90,8 @@ $$;
 
 -- ---- making ----
 
--- Gates for jobs that come after several others: for each such step, how many those are. A gate of the first level counts 64 edges,
--- one of the next 64 gates, up to the level with a single gate, which releases the job.
+-- Gates for jobs that come after several others: for each such step, how many those are. A gate of the first level
+-- counts 64 edges, one of the next 64 gates, up to the level with a single gate, which releases the job.
 CREATE FUNCTION haul._make_gates(workflow bigint, gate_steps integer[], edges integer[],
 		OUT step integer, OUT place integer, OUT gate bigint)
 	RETURNS SETOF record
@@ -127,8 +133,8 @@ BEGIN
 END
 $$;
 
--- The jobs are those of the role in haul.enqueuer. Planning the statements takes longer than running them for a few jobs: that is
--- done once in a session, and never compiled.
+-- The jobs are those of the role in haul.enqueuer. Planning the statements takes longer than running them for a few
+-- jobs: that is done once in a session, and never compiled.
 CREATE FUNCTION haul._create_workflow(jobs jsonb, workflow_name text, OUT workflow_id bigint, OUT job_ids bigint[])
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
 AS $$
@@ -156,7 +162,8 @@ BEGIN
 		RAISE EXCEPTION 'two jobs of the workflow are named "%"', bad.name
 			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
 	END IF;
-	SELECT names[e.head] AS name, e.tail_name INTO bad FROM haul._workflow_edges(jobs, names) AS e WHERE e.tail IS NULL LIMIT 1;
+	SELECT names[e.head] AS name, e.tail_name INTO bad FROM haul._workflow_edges(jobs, names) AS e WHERE e.tail IS NULL
+		LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'job "%" comes after "%", which is no job of the workflow', bad.name, bad.tail_name
 			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
@@ -166,16 +173,19 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION 'job "%" comes after "%" twice', bad.name, bad.tail_name USING ERRCODE = '22023';
 	END IF;
-	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'), coalesce(array_agg(e.if_failed #>> '{}'), '{}')
+	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'), coalesce(array_agg(e.if_failed #>> '{}'),
+		'{}')
 		INTO tails, heads, policies FROM haul._workflow_edges(jobs, names) AS e;
-	SELECT names[j.n] AS name INTO bad FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY AS j (run_at, n)
+	SELECT names[j.n] AS name INTO bad FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY
+		AS j (run_at, n)
 		WHERE NOT haul._is_time(j.run_at) LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'run_at of job "%" must be a time of the years 1 to 9999', bad.name
 			USING ERRCODE = '22023', HINT = 'Give a date and a time of these years.';
 	END IF;
 	ordering := haul._topological_order(names, tails, heads);
-	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps FROM unnest(ordering) WITH ORDINALITY AS o(position, step);
+	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps FROM unnest(ordering) WITH ORDINALITY AS o(position,
+		step);
 	SELECT array_agg(nextval('haul.jobs_id_seq')) INTO ids FROM unnest(ordering);
 
 	INSERT INTO haul.workflows (name, created_by) VALUES (workflow_name, current_setting('haul.enqueuer')::name)
@@ -217,14 +227,16 @@ BEGIN
 				FROM job AS j LEFT JOIN next AS n ON n.step = j.step
 				ORDER BY j.step
 	)
-	INSERT INTO haul.jobs (id, workflow_id, state, run_at, kind, args, queue, priority, max_attempts, backoff, timeout, on_timeout,
+	INSERT INTO haul.jobs (id, workflow_id, state, run_at, kind, args, queue, priority, max_attempts, backoff, timeout,
+		on_timeout,
 						   queue_timeout, expires_at, on_interrupt, unique_key, unique_until, concurrency_key,
 						   concurrency_limit, pin, pin_strict, avoid, reply_to, keep)
 		OVERRIDING SYSTEM VALUE
 		SELECT ids[j.step], workflow, CASE WHEN j.after IS NULL THEN 'ready' ELSE 'waiting' END,
 			   CASE WHEN j.after IS NULL THEN j.earliest ELSE 'infinity' END,
 			   j.kind, coalesce(j.args, '{}'), coalesce(j.queue, 'default'), coalesce(j.priority, 16383),
-			   coalesce(j.max_attempts, 21), j.backoff, j.timeout, coalesce(j.on_timeout, 'retry'), j.queue_timeout, j.expires_at,
+			   coalesce(j.max_attempts, 21), j.backoff, j.timeout, coalesce(j.on_timeout, 'retry'), j.queue_timeout,
+			   	j.expires_at,
 			   coalesce(j.on_interrupt, 'retry'), j.unique_key, coalesce(j.unique_until, 'finished'), j.concurrency_key,
 			   coalesce(j.concurrency_limit, 1), j.pin, coalesce(j.pin_strict, false), j.avoid, j.reply_to, j.keep
 			FROM job AS j ORDER BY j.step;
@@ -250,7 +262,8 @@ BEGIN
 		description := jsonb_build_object('jobs', description);
 	END IF;
 	IF jsonb_typeof(description) IS DISTINCT FROM 'object' THEN
-		RAISE EXCEPTION 'a workflow is described by a JSON object, {"name", "jobs"}, or the array of its jobs' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a workflow is described by a JSON object, {"name", "jobs"}, or the array of its jobs'
+			USING ERRCODE = '22023';
 	END IF;
 	SELECT k INTO bad FROM jsonb_object_keys(description) AS k WHERE k NOT IN ('name', 'jobs') LIMIT 1;
 	IF FOUND THEN
@@ -263,13 +276,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.workflow(jsonb) IS
-'Enqueues jobs that wait for each other, in the caller''s transaction; returns the workflow''s id (haul.workflow_status, haul.workflow_steps).
-description: {"name": …, "jobs": […]}, or the array alone: 1 to 100000 objects with the keys of haul.enqueue() but every, and
-name (unique in the workflow; default its number, from 1), after (a name or an array of names, or of objects {"name", "if_failed"}) and
-if_failed (for those that do not say it): what becomes of the job when one that it comes after fails for good, is discarded or cancelled:
+'Enqueues jobs that wait for each other, in the caller''s transaction; returns the workflow''s id (haul.workflow_status,
+haul.workflow_steps).
+description: {"name": …, "jobs": […]}, or the array alone: 1 to 100000 objects with the keys of haul.enqueue() but
+every, and name (unique in the workflow; default its number, from 1), after (a name or an array of names, or of objects
+{"name", "if_failed"}) and if_failed (for those that do not say it): what becomes of the job when one that it comes
+after fails for good, is discarded or cancelled:
 cancel (default), wait (until somebody calls haul.retry_workflow) or run (it starts as if that had succeeded).
-A job starts when all that it comes after have ended, and not before its run_at. Success and the release of what comes next are one transaction.
-Errors: 22023 for unknown options and names, names given twice, cycles; those of INSERT INTO haul.jobs. Nothing is enqueued then.';
+A job starts when all that it comes after have ended, and not before its run_at. Success and the release of what comes
+next are one transaction.
+Errors: 22023 for unknown options and names, names given twice, cycles; those of INSERT INTO haul.jobs. Nothing is
+enqueued then.';
 
 CREATE FUNCTION haul.chain(jobs jsonb, name text DEFAULT NULL, if_failed text DEFAULT 'cancel') RETURNS SETOF bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -297,8 +314,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.chain(jsonb, text, text) IS
-'Enqueues jobs one of which starts when the one before it has succeeded: haul.workflow() for the simple case. jobs: an array of objects with the keys of
-haul.enqueue() but every, and name; name: of the chain; if_failed: what becomes of those behind one that ends without success: cancel, wait or run.
+'Enqueues jobs one of which starts when the one before it has succeeded: haul.workflow() for the simple case. jobs: an
+array of objects with the keys of haul.enqueue() but every, and name; name: of the chain; if_failed: what becomes of
+those behind one that ends without success: cancel, wait or run.
 Returns the ids of the jobs, in their order. Errors: as haul.workflow().';
 
 -- ---- results ----
@@ -313,7 +331,8 @@ BEGIN ATOMIC
 		WHERE m.job_id = results.job_id;
 END;
 COMMENT ON FUNCTION haul.results(bigint) IS
-'What the jobs returned that this job of a workflow comes after: a JSON object, their names and results; {} for a job that comes after none.';
+'What the jobs returned that this job of a workflow comes after: a JSON object, their names and results; {} for a job '
+	'that comes after none.';
 
 -- ---- what people read ----
 
@@ -328,7 +347,8 @@ CREATE VIEW haul.workflow_steps AS
 					WHERE p.workflow_id = m.workflow_id AND p.step = ANY (m.after) AND pe.state IS DISTINCT FROM 'completed')
 		   END AS waits_for,
 		   coalesce(j.attempt, e.attempt) AS attempt, CASE WHEN j.state = 'ready' THEN j.run_at END AS run_at,
-		   coalesce(j.started_at, e.started_at) AS started_at, e.finished_at, e.result, coalesce(j.last_error, e.error) AS error
+		   coalesce(j.started_at, e.started_at) AS started_at, e.finished_at, e.result, coalesce(j.last_error, e.error)
+		   	AS error
 		FROM haul.workflow_jobs AS m
 		LEFT JOIN haul.jobs AS j ON j.id = m.job_id
 		LEFT JOIN haul._workflow_ends AS e ON e.workflow_id = m.workflow_id AND e.step = m.step AND e.job_id = m.job_id
@@ -339,7 +359,8 @@ COMMENT ON COLUMN haul.workflow_steps.step IS 'Number in the workflow';
 COMMENT ON COLUMN haul.workflow_steps.name IS 'Name in the workflow';
 COMMENT ON COLUMN haul.workflow_steps.kind IS 'Kind';
 COMMENT ON COLUMN haul.workflow_steps.job_id IS 'haul.jobs.id';
-COMMENT ON COLUMN haul.workflow_steps.state IS 'waiting, ready, running, completed, failed, discarded or cancelled; lost: removed by ways that fire no triggers';
+COMMENT ON COLUMN haul.workflow_steps.state
+	IS 'waiting, ready, running, completed, failed, discarded or cancelled; lost: removed by ways that fire no triggers';
 COMMENT ON COLUMN haul.workflow_steps.after IS 'Names of the jobs that it comes after';
 COMMENT ON COLUMN haul.workflow_steps.waits_for IS 'Of these: those that have not completed, while it waits';
 COMMENT ON COLUMN haul.workflow_steps.attempt IS 'Attempts made';
@@ -378,7 +399,8 @@ COMMENT ON VIEW haul.workflow_status IS 'State of each workflow. Looks at all it
 COMMENT ON COLUMN haul.workflow_status.id IS 'haul.workflows.id';
 COMMENT ON COLUMN haul.workflow_status.name IS 'Its name';
 COMMENT ON COLUMN haul.workflow_status.state IS
-'running; stuck: all that is left waits for one that ended without success (haul.retry_workflow); cancelling: cancelled, but jobs still run; completed; failed: over, not all jobs completed; cancelled';
+'running; stuck: all that is left waits for one that ended without success (haul.retry_workflow); cancelling: '
+	'cancelled, but jobs still run; completed; failed: over, not all jobs completed; cancelled';
 COMMENT ON COLUMN haul.workflow_status.jobs IS 'Jobs in all';
 COMMENT ON COLUMN haul.workflow_status.waiting IS 'Jobs that wait for others';
 COMMENT ON COLUMN haul.workflow_status.ready IS 'Jobs that wait for a worker, or their run_at';
@@ -392,7 +414,8 @@ COMMENT ON COLUMN haul.workflow_status.cancelled_at IS 'When it was cancelled as
 COMMENT ON COLUMN haul.workflow_status.finished_at IS 'When its last job ended; NULL while there are live ones';
 
 CREATE VIEW haul.my_workflows WITH (security_barrier) AS
-	SELECT id, name, state, jobs, waiting, ready, running, completed, failed, cancelled, created_at, cancelled_at, finished_at
+	SELECT id, name, state, jobs, waiting, ready, running, completed, failed, cancelled, created_at, cancelled_at,
+		finished_at
 		FROM haul.workflow_status WHERE created_by = current_user;
 COMMENT ON VIEW haul.my_workflows IS 'Workflows that the current role enqueued';
 
@@ -402,7 +425,8 @@ CREATE FUNCTION haul.cancel_workflow(workflow_id bigint) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE haul.workflows AS w SET cancelled_at = coalesce(w.cancelled_at, clock_timestamp()) WHERE w.id = cancel_workflow.workflow_id;
+	UPDATE haul.workflows AS w SET cancelled_at = coalesce(w.cancelled_at, clock_timestamp())
+		WHERE w.id = cancel_workflow.workflow_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'there is no workflow %', workflow_id USING ERRCODE = '42704';
 	END IF;
@@ -414,8 +438,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.cancel_workflow(bigint) IS
-'Ends all jobs of a workflow that are ready or waiting as cancelled; returns how many. Those that run end as they will, but are not tried again, and nothing comes after them.
-Until the transaction ends, ends of jobs of some other workflows wait for it. Errors: 42704 when there is no such workflow.';
+'Ends all jobs of a workflow that are ready or waiting as cancelled; returns how many. Those that run end as they will,
+but are not tried again, and nothing comes after them.
+Until the transaction ends, ends of jobs of some other workflows wait for it. Errors: 42704 when there is no such
+workflow.';
 
 -- A gate's count follows from the members: as if it were made now.
 CREATE FUNCTION haul._recount_gates(workflow bigint) RETURNS void
@@ -490,16 +516,19 @@ BEGIN
 			ORDER BY a.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
 	PERFORM haul._refuse_suppressed(cardinality(ids) - made);
-	UPDATE haul.workflow_jobs AS m SET job_id = a.id FROM unnest(again, ids) AS a(step, id) WHERE m.workflow_id = $1 AND m.step = a.step;
+	UPDATE haul.workflow_jobs AS m SET job_id = a.id FROM unnest(again, ids) AS a(step, id) WHERE m.workflow_id = $1
+		AND m.step = a.step;
 	PERFORM haul._recount_gates($1);
 	RETURN cardinality(again);
 END
 $$;
 COMMENT ON FUNCTION haul.retry_workflow(bigint) IS
-'Enqueues again, as new jobs, all jobs of a workflow that ended without success: failed, discarded or cancelled; with them the workflow goes on, also one that was
-cancelled. What has completed stays. Returns how many. An expiry given as a time does not hold for them.
+'Enqueues again, as new jobs, all jobs of a workflow that ended without success: failed, discarded or cancelled; with
+them the workflow goes on, also one that was cancelled. What has completed stays. Returns how many. An expiry given as a
+time does not hold for them.
 Until the transaction ends, ends of jobs of some other workflows wait for it, too.
-Errors: 42704 when there is no such workflow, 23505 when somebody else has taken a unique_key meanwhile, 25001 in a transaction that is not READ COMMITTED.';
+Errors: 42704 when there is no such workflow, 23505 when somebody else has taken a unique_key meanwhile, 25001 in a
+transaction that is not READ COMMITTED.';
 
 -- At most 100 workflows, of all or among some, whose last job ended longer ago than the setting haul.keep_workflows.
 CREATE FUNCTION haul._workflows_over(among bigint[] DEFAULT NULL) RETURNS SETOF bigint

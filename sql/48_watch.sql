@@ -45,7 +45,8 @@ AS $$
 BEGIN
 	UPDATE haul.workers AS w SET lost_at = clock_timestamp() FROM (
 			SELECT id FROM haul.workers
-				WHERE id = worker_id AND CASE WHEN lost_at IS NULL AND last_heartbeat_at <= silent_since THEN haul._lock_worker(id) END
+				WHERE id = worker_id AND CASE WHEN lost_at IS NULL AND last_heartbeat_at <= silent_since
+					THEN haul._lock_worker(id) END
 				FOR UPDATE SKIP LOCKED) AS free
 		WHERE w.id = free.id;
 	IF FOUND THEN
@@ -88,8 +89,10 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 END
 $$;
 
--- Who has been silent for too long, and who was lost for too long; next_at: when to look again (NULL: there are no workers).
-CREATE FUNCTION haul._find_silent(OUT silent bigint[], OUT silent_since timestamptz, OUT dead bigint[], OUT next_at timestamptz)
+-- Who has been silent for too long, and who was lost for too long; next_at: when to look again (NULL: there are no
+-- workers).
+CREATE FUNCTION haul._find_silent(OUT silent bigint[], OUT silent_since timestamptz, OUT dead bigint[],
+	OUT next_at timestamptz)
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -102,7 +105,8 @@ BEGIN
 	SELECT * INTO STRICT seen FROM haul._watch;
 	silent_since := least(seen.looks[1], clock_timestamp() - timeout);
 	silent := ARRAY(SELECT id FROM haul.workers WHERE lost_at IS NULL AND last_heartbeat_at < silent_since ORDER BY id);
-	dead := ARRAY(SELECT id FROM haul.workers WHERE lost_at < least(seen.looks[1], clock_timestamp() - patience) ORDER BY id);
+	dead := ARRAY(SELECT id FROM haul.workers WHERE lost_at < least(seen.looks[1], clock_timestamp() - patience)
+		ORDER BY id);
 	IF silent <> '{}' OR dead <> '{}' THEN
 		up_since := haul._server_up_since();
 		IF up_since + timeout > clock_timestamp() THEN
@@ -122,7 +126,8 @@ $$;
 
 -- Looks at the workers, and gives up those that are silent. Returns when to look again, given_up: how many it gave up.
 CREATE FUNCTION haul._watch_over(OUT next_at timestamptz, OUT given_up bigint)
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin SET lock_timeout = '1s'
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
+		SET lock_timeout = '1s'
 AS $$
 DECLARE
 	found record;
@@ -132,7 +137,8 @@ BEGIN
 	SELECT * INTO found FROM haul._find_silent();
 	next_at := found.next_at;
 	-- What somebody had locked when they were lost.
-	FOR id IN SELECT w.id FROM haul.workers AS w WHERE w.lost_at IS NOT NULL UNION SELECT unnest(found.silent) ORDER BY 1 LOOP
+	FOR id IN SELECT w.id FROM haul.workers AS w WHERE w.lost_at IS NOT NULL UNION SELECT unnest(found.silent)
+		ORDER BY 1 LOOP
 		BEGIN
 			IF id = ANY (found.silent) THEN
 				IF haul._end_sessions(id) THEN
@@ -165,8 +171,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.watch_workers() IS
-'A look at the other workers: gives up those that have been silent for longer than haul.worker_timeout, so that others run their jobs. Returns the time until
-the next look is due; looks count only when they come at least that often. NULL where a background worker of the server looks. haul.maintain() makes a look, too.';
+'A look at the other workers: gives up those that have been silent for longer than haul.worker_timeout, so that others
+run their jobs. Returns the time until the next look is due; looks count only when they come at least that often. NULL
+where a background worker of the server looks. haul.maintain() makes a look, too.';
 
 CREATE FUNCTION haul.cleanup_workers(silent_for interval DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = origin
@@ -182,5 +189,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
-'With an interval: removes the workers, of any host, whose last sign of life is older, as dead: their jobs are released and charged. Without: a look as haul.watch_workers()
-takes it, which gives up those that it has seen to be silent. Returns how many.';
+'With an interval: removes the workers, of any host, whose last sign of life is older, as dead: their jobs are released
+and charged. Without: a look as haul.watch_workers() takes it, which gives up those that it has seen to be silent.
+Returns how many.';

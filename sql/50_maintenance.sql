@@ -198,8 +198,9 @@ BEGIN
 END
 $$;
 
--- A pass of maintenance begins, unless another is under way: false, at once, or after waiting a second for it to end. Without
--- waiting, none begins where a background worker sees to it. A transaction that stays open after its pass is in nobody's way.
+-- A pass of maintenance begins, unless another is under way: false, at once, or after waiting a second for it to end.
+-- Without waiting, none begins where a background worker sees to it. A transaction that stays open after its pass is in
+-- nobody's way.
 CREATE FUNCTION haul._begin_pass(wait boolean) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_begin_pass';
@@ -245,8 +246,9 @@ BEGIN ATOMIC
 	SELECT 0;
 END;
 
--- What maintenance does, in this order. Each duty has a transaction of its own, or a subtransaction where somebody calls
--- haul.maintain(), does a bounded piece of work, and waits for no lock longer than a second; one that fails stops no other.
+-- What maintenance does, in this order. Each duty has a transaction of its own, or a subtransaction where somebody
+-- calls haul.maintain(), does a bounded piece of work, and waits for no lock longer than a second; one that fails stops
+-- no other.
 CREATE TABLE haul.duties (
 	name          text COLLATE "C" PRIMARY KEY,
 	place         integer NOT NULL,
@@ -261,10 +263,12 @@ CREATE TABLE haul.duties (
 COMMENT ON TABLE haul.duties IS 'What maintenance does, and what of it fails: one row per duty';
 COMMENT ON COLUMN haul.duties.name IS 'Name of the duty';
 COMMENT ON COLUMN haul.duties.place IS 'Its place in a pass of maintenance';
-COMMENT ON COLUMN haul.duties.command IS 'How it is done: returns how much was done, or NULL when somebody else is at it; $1: whether to wait for him';
+COMMENT ON COLUMN haul.duties.command
+	IS 'How it is done: returns how much was done, or NULL when somebody else is at it; $1: whether to wait for him';
 COMMENT ON COLUMN haul.duties.counts IS 'Under which key haul.maintain() tells how much was done';
 COMMENT ON COLUMN haul.duties.in_restore IS 'Whether it is done while the database may just be restored from a dump';
-COMMENT ON COLUMN haul.duties.in_block IS 'Whether it is done in a transaction that may stay open afterwards; false: its locks would stop others until then';
+COMMENT ON COLUMN haul.duties.in_block
+	IS 'Whether it is done in a transaction that may stay open afterwards; false: its locks would stop others until then';
 COMMENT ON COLUMN haul.duties.last_run_at IS 'When it last ended without an error, to the minute; NULL: never';
 COMMENT ON COLUMN haul.duties.last_error IS 'What it fails with; NULL: it does not';
 COMMENT ON COLUMN haul.duties.failing_since IS 'Since when it has been failing';
@@ -373,7 +377,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	PERFORM haul._end_pass();
-	RETURN jsonb_strip_nulls(jsonb_build_object('ran', busy IS NULL, 'busy', busy, 'failed', nullif(failed, '{}'))) || done;
+	RETURN jsonb_strip_nulls(jsonb_build_object('ran', busy IS NULL, 'busy', busy, 'failed', nullif(failed,
+		'{}'))) || done;
 END
 $$;
 
@@ -383,9 +388,10 @@ BEGIN ATOMIC
 	SELECT haul._maintain(wait);
 END;
 COMMENT ON FUNCTION haul.maintain(boolean) IS
-'One pass of all maintenance, duty by duty (haul.duties): makes and drops partitions of the history, folds counters, removes silent
-workers, releases what nobody holds, discards jobs past their queue timeout, fires schedules that are due, drops what was kept long enough.
+'One pass of all maintenance, duty by duty (haul.duties): makes and drops partitions of the history, folds counters,
+removes silent workers, releases what nobody holds, discards jobs past their queue timeout, fires schedules that are
+due, drops what was kept long enough.
 Returns what it did. "failed": the duties that failed, and with which error; all others were done. "busy": those that a
-transaction not over yet had done; "ran" is then false. {"ran": false} alone: another pass is under way, and has not ended within a
-second; without wait: or a background worker does all this.
+transaction not over yet had done; "ran" is then false. {"ran": false} alone: another pass is under way, and has not
+ended within a second; without wait: or a background worker does all this.
 Errors: 25006 on a standby and in a transaction that is read-only.';

@@ -40,7 +40,8 @@ DECLARE
 	job bigint;
 BEGIN
 	PERFORM set_config('haul.enqueuer', s.owner, true);
-	INSERT INTO haul.jobs (kind, args, queue, priority, cron_name, run_at, state, max_attempts, backoff, timeout, on_timeout,
+	INSERT INTO haul.jobs (kind, args, queue, priority, cron_name, run_at, state, max_attempts, backoff, timeout,
+		on_timeout,
 						   queue_timeout, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
 						   pin, pin_strict, avoid, reply_to, keep)
 		SELECT s.kind, s.args, s.queue, s.priority, s.name, CASE WHEN queued THEN 'infinity' ELSE tick END,
@@ -64,7 +65,8 @@ CREATE FUNCTION haul._try_cron_job(s haul.cron, OUT problem text, OUT hint text,
 AS $$
 BEGIN
 	IF char_length(s.options ->> 'unique_key') NOT BETWEEN 1 AND 512 THEN
-		problem := format('haul.cron.options.unique_key must have 1 to 512 characters, not "%s"', left(s.options ->> 'unique_key', 100));
+		problem := format('haul.cron.options.unique_key must have 1 to 512 characters, not "%s"',
+			left(s.options ->> 'unique_key', 100));
 		hint := 'Use a shorter one, or leave the option out.';
 		col := 'options';
 		RETURN;
@@ -99,7 +101,8 @@ CREATE FUNCTION haul._check_cron() RETURNS trigger
 AS $$
 DECLARE
 	known CONSTANT text[] := ARRAY['max_attempts', 'backoff', 'timeout', 'on_timeout', 'queue_timeout', 'on_interrupt',
-		'unique_key', 'unique_until', 'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to', 'keep'];
+		'unique_key', 'unique_until', 'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to',
+			'keep'];
 	restoring boolean := haul._is_restoring(TG_RELID::regclass);
 	now timestamptz := clock_timestamp();
 	bad record;
@@ -123,7 +126,8 @@ BEGIN
 			('planned_at', new.planned_at = old.planned_at)) AS v (col, ok) WHERE NOT v.ok LIMIT 1;
 		IF FOUND THEN
 			RAISE check_violation USING MESSAGE = format('haul.cron.%s cannot be changed', bad.col),
-				HINT = 'Leave the column as it is, or make another schedule.', DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+				HINT = 'Leave the column as it is, or make another schedule.', DETAIL = format('In schedule "%s".', new.name),
+					SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 		END IF;
 		-- A command runs as the owner: nobody may have one run as somebody else.
 		IF (old.command IS NOT NULL OR new.command IS NOT NULL OR new.owner <> old.owner)
@@ -192,10 +196,14 @@ BEGIN
 			'Its keys are options of haul.enqueue(): {"max_attempts": 3}.'),
 		('overlap', 'must be skip, allow or queue', new.overlap IN ('skip', 'allow', 'queue'),
 			'Leave the column out to get its default.'),
-		('misfire', 'must be none, one or all', new.misfire IN ('none', 'one', 'all'), 'Leave the column out to get its default.'),
-		('misfire_limit', 'must be 1 to 10000', new.misfire_limit BETWEEN 1 AND 10000, 'Leave the column out to get its default.'),
-		('dst_skipped', 'must be next or skip', new.dst_skipped IN ('next', 'skip'), 'Leave the column out to get its default.'),
-		('dst_repeated', 'must be once or twice', new.dst_repeated IN ('once', 'twice'), 'Leave the column out to get its default.')
+		('misfire', 'must be none, one or all', new.misfire IN ('none', 'one', 'all'),
+			'Leave the column out to get its default.'),
+		('misfire_limit', 'must be 1 to 10000', new.misfire_limit BETWEEN 1 AND 10000,
+			'Leave the column out to get its default.'),
+		('dst_skipped', 'must be next or skip', new.dst_skipped IN ('next', 'skip'),
+			'Leave the column out to get its default.'),
+		('dst_repeated', 'must be once or twice', new.dst_repeated IN ('once', 'twice'),
+			'Leave the column out to get its default.')
 		) AS v (col, problem, ok, hint) WHERE NOT v.ok LIMIT 1;
 	IF FOUND THEN
 		RAISE check_violation USING MESSAGE = format('haul.cron.%s %s, not "%s"', bad.col, bad.problem,
@@ -204,8 +212,10 @@ BEGIN
 	END IF;
 	SELECT key INTO bad FROM jsonb_object_keys(new.options) AS key WHERE key <> ALL (known) LIMIT 1;
 	IF FOUND THEN
-		RAISE check_violation USING MESSAGE = format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key, 100)),
-			HINT = 'Options are ' || array_to_string(known, ', ') || '.', DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = 'options';
+		RAISE check_violation USING MESSAGE = format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key,
+			100)),
+			HINT = 'Options are ' || array_to_string(known, ', ') || '.', DETAIL = format('In schedule "%s".', new.name),
+				SCHEMA = 'haul', TABLE = 'cron', COLUMN = 'options';
 	END IF;
 
 	-- What is restored was tried out when it was made, and its jobs may be half there.
@@ -214,11 +224,13 @@ BEGIN
 			   (old.kind, old.args, old.queue, old.priority, old.options)) THEN
 		SELECT * INTO bad FROM haul._try_cron_job(new);
 		IF bad.problem IS NOT NULL THEN
-			RAISE check_violation USING MESSAGE = bad.problem, HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+			RAISE check_violation USING MESSAGE = bad.problem, HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name),
+				SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
 		END IF;
 	END IF;
 
-	IF TG_OP = 'UPDATE' AND (new.schedule, new.timezone, new.dst_skipped, new.dst_repeated, new.enabled) IS NOT DISTINCT FROM
+	IF TG_OP = 'UPDATE' AND (new.schedule, new.timezone, new.dst_skipped, new.dst_repeated, new.enabled) IS NOT DISTINCT
+		FROM
 			(old.schedule, old.timezone, old.dst_skipped, old.dst_repeated, old.enabled) THEN
 		RETURN new;
 	END IF;
@@ -247,7 +259,8 @@ BEGIN
 END
 $$;
 -- Not of last_run_at and next_run_at, which firing changes, and whoever owns the table.
-CREATE TRIGGER zz_haul_check_cron BEFORE INSERT OR UPDATE OF id, name, schedule, timezone, kind, args, queue, priority, options,
+CREATE TRIGGER zz_haul_check_cron BEFORE INSERT OR UPDATE OF id, name, schedule, timezone, kind, args, queue, priority,
+	options,
 		command, database, enabled, overlap, misfire, misfire_limit, dst_skipped, dst_repeated, owner, planned_at, created_at
 	ON haul.cron FOR EACH ROW EXECUTE FUNCTION haul._check_cron();
 
@@ -297,7 +310,8 @@ CREATE TRIGGER haul_cron_changed AFTER INSERT OR UPDATE ON haul.cron
 
 -- ---- ticks ----
 
--- The ticks of a schedule from next_run_at to a time that are to fire, in order. Those later than haul.misfire_grace were missed.
+-- The ticks of a schedule from next_run_at to a time that are to fire, in order. Those later than haul.misfire_grace
+-- were missed.
 CREATE FUNCTION haul._due_ticks(s haul.cron, at timestamptz) RETURNS timestamptz[]
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -309,7 +323,8 @@ DECLARE
 	missed integer;
 BEGIN
 	LOOP
-		late := ARRAY(SELECT t FROM haul.cron_previous(s.schedule, ask, at + interval '1 microsecond', s.timezone, s.dst_skipped,
+		late := ARRAY(SELECT t FROM haul.cron_previous(s.schedule, ask, at + interval '1 microsecond', s.timezone,
+			s.dst_skipped,
 													   s.dst_repeated) AS t
 						WHERE t >= greatest(s.next_run_at, since) ORDER BY t);
 		EXIT WHEN cardinality(late) < ask OR ask = most;
@@ -319,7 +334,8 @@ BEGIN
 	IF missed = 0 OR s.next_run_at >= since THEN
 		RETURN late;
 	END IF;
-	RETURN ARRAY(SELECT t FROM haul.cron_previous(s.schedule, missed, since, s.timezone, s.dst_skipped, s.dst_repeated) AS t
+	RETURN ARRAY(SELECT t FROM haul.cron_previous(s.schedule, missed, since, s.timezone, s.dst_skipped, s.dst_repeated)
+		AS t
 					WHERE t >= s.next_run_at ORDER BY t) || late;
 END
 $$;
@@ -387,21 +403,23 @@ BEGIN
 END
 $$;
 
--- Whether a schedule that has no next tick is to fire because the server was started since it was made, and has not yet.
+-- Whether a schedule that has no next tick is to fire because the server was started since it was made, and has not
+-- yet.
 CREATE FUNCTION haul._is_for_boot(schedule text, planned_at timestamptz, last_run_at timestamptz) RETURNS boolean
 	LANGUAGE sql STABLE
 RETURN schedule ~* '^[[:space:]]*@(reboot|restart)[[:space:]]*$' AND planned_at < pg_postmaster_start_time()
 	AND last_run_at IS DISTINCT FROM pg_postmaster_start_time();
 
--- The schedule, whose row is locked, with the present names of its roles, 0 for the number of one that is gone: as a dump
--- is to have it.
+-- The schedule, whose row is locked, with the present names of its roles, 0 for the number of one that is gone: as a
+-- dump is to have it.
 CREATE FUNCTION haul._name_roles(s haul.cron) RETURNS haul.cron
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	named haul.cron := s;
 BEGIN
-	SELECT coalesce(o.rolname, s.owner), coalesce(o.oid, 0::oid), coalesce(b.rolname, s.scheduled_by), coalesce(b.oid, 0::oid)
+	SELECT coalesce(o.rolname, s.owner), coalesce(o.oid, 0::oid), coalesce(b.rolname, s.scheduled_by), coalesce(b.oid,
+		0::oid)
 		INTO named.owner, named.owner_id, named.scheduled_by, named.scheduled_by_id
 		FROM (VALUES (0)) AS v LEFT JOIN pg_roles AS o ON o.oid = s.owner_id
 			LEFT JOIN pg_roles AS b ON b.oid = s.scheduled_by_id;
@@ -417,8 +435,8 @@ BEGIN
 END
 $$;
 
--- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other schedules
--- have their turn.
+-- Fires what is due of one schedule, unless somebody else is at it; returns how many ticks. Whatever happens, other
+-- schedules have their turn.
 CREATE FUNCTION haul._fire_schedule(cron_id bigint, at timestamptz) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -473,8 +491,8 @@ EXCEPTION
 END
 $$;
 
--- Where the job of one tick waits for that of another to end (overlap: queue), and nothing else of the schedule is live any more,
--- makes it ready: of one schedule or of all, not counting a job that is just ending.
+-- Where the job of one tick waits for that of another to end (overlap: queue), and nothing else of the schedule is live
+-- any more, makes it ready: of one schedule or of all, not counting a job that is just ending.
 CREATE FUNCTION haul._release_queued(schedule text, ending bigint) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -508,13 +526,16 @@ BEGIN
 			OR NOT EXISTS (SELECT FROM haul.cron WHERE planned_at > clock_timestamp() - interval '10 minutes') THEN
 		RETURN false;
 	END IF;
-	RETURN coalesce((SELECT max(id) FROM haul.jobs) > (SELECT last_value - (NOT is_called)::integer FROM haul.jobs_id_seq), false)
-		OR coalesce((SELECT max(id) FROM haul.cron_runs) > (SELECT last_value - (NOT is_called)::integer FROM haul.cron_runs_id_seq), false);
+	RETURN coalesce((SELECT max(id) FROM haul.jobs) > (SELECT last_value - (NOT is_called)::integer FROM haul.jobs_id_seq),
+		false)
+		OR coalesce((SELECT max(id) FROM haul.cron_runs) > (SELECT last_value - (NOT is_called)::integer
+			FROM haul.cron_runs_id_seq), false);
 END
 $$;
 
--- One pass over the schedules: fires what is due at a time. Returns how many ticks fired, and when the next pass is due (NULL: not
--- before schedules change). At most once for each schedule and tick, whoever calls it, and however many at a time.
+-- One pass over the schedules: fires what is due at a time. Returns how many ticks fired, and when the next pass is due
+-- (NULL: not before schedules change). At most once for each schedule and tick, whoever calls it, and however many at a
+-- time.
 CREATE FUNCTION haul._fire(at timestamptz DEFAULT clock_timestamp(), OUT fired integer, OUT next_at timestamptz)
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' SET session_replication_role = origin
@@ -549,7 +570,8 @@ BEGIN
 		next_at := at + interval '1 second';
 	END IF;
 	-- commands that nothing could be started for
-	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting' AND r.command IS NOT NULL AND r.finished_at IS NULL)
+	IF EXISTS (SELECT FROM haul.cron_runs AS r WHERE r.state = 'starting' AND r.command IS NOT NULL AND r.finished_at
+		IS NULL)
 			AND NOT EXISTS (SELECT FROM haul.cron_runs AS r
 								WHERE r.state = 'running' AND r.command IS NOT NULL AND r.finished_at IS NULL) THEN
 		next_at := least(next_at, at + interval '5 seconds');
@@ -560,7 +582,8 @@ $$;
 -- ---- what becomes of what was fired ----
 
 -- A job of a schedule ends.
-CREATE FUNCTION haul._cron_job_ended(id bigint, cron_name text, state text, started_at timestamptz, finished_at timestamptz,
+CREATE FUNCTION haul._cron_job_ended(id bigint, cron_name text, state text, started_at timestamptz,
+	finished_at timestamptz,
 		message text)
 	RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -574,7 +597,8 @@ BEGIN
 END
 $$;
 
--- Runs whose jobs went without a word, as with DELETE, get what the history knows of them, or the state ended; returns how many.
+-- Runs whose jobs went without a word, as with DELETE, get what the history knows of them, or the state ended; returns
+-- how many.
 CREATE FUNCTION haul._settle_cron_runs() RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -619,7 +643,8 @@ CREATE FUNCTION haul.cron_sync(schedules jsonb) RETURNS jsonb
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known CONSTANT text[] := ARRAY['name', 'schedule', 'timezone', 'kind', 'args', 'queue', 'priority', 'options', 'enabled',
+	known CONSTANT text[] := ARRAY['name', 'schedule', 'timezone', 'kind', 'args', 'queue', 'priority', 'options',
+		'enabled',
 		'overlap', 'misfire', 'misfire_limit', 'dst_skipped', 'dst_repeated'];
 	bad      text;
 	inserted text[];
@@ -638,7 +663,8 @@ BEGIN
 		RAISE EXCEPTION 'a schedule has no "%"', bad
 			USING ERRCODE = '22023', HINT = 'It has ' || array_to_string(known, ', ') || '.';
 	END IF;
-	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s WHERE s ->> 'name' IS NOT NULL GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
+	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s WHERE s ->> 'name' IS NOT NULL
+		GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'two schedules have the name "%"', bad
 			USING ERRCODE = '22023', HINT = 'Each schedule needs a name of its own.';
@@ -650,13 +676,15 @@ BEGIN
 		WHERE c.command IS NOT NULL LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'schedule "%" runs a command', bad
-			USING ERRCODE = '22023', HINT = 'haul.cron_sync() leaves those alone. Choose another name, or remove that schedule first.';
+			USING ERRCODE = '22023', HINT = 'haul.cron_sync() leaves those alone. Choose another name, or remove that schedule '
+				'first.';
 	END IF;
 
 	WITH declared AS (
 		SELECT s.name, s.schedule, coalesce(s.timezone, 'UTC') AS timezone, s.kind, coalesce(s.args, '{}') AS args,
 			   coalesce(s.queue, 'default') AS queue, coalesce(s.priority, 16383::smallint) AS priority,
-			   coalesce(s.options, '{}') AS options, coalesce(s.enabled, true) AS enabled, coalesce(s.overlap, 'skip') AS overlap,
+			   coalesce(s.options, '{}') AS options, coalesce(s.enabled, true) AS enabled, coalesce(s.overlap, 'skip')
+			   	AS overlap,
 			   coalesce(s.misfire, 'one') AS misfire, coalesce(s.misfire_limit, 100) AS misfire_limit,
 			   coalesce(s.dst_skipped, 'next') AS dst_skipped, coalesce(s.dst_repeated, 'once') AS dst_repeated
 			FROM jsonb_to_recordset(schedules) AS s (
@@ -691,9 +719,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.cron_sync(jsonb) IS
-'Declares all schedules that enqueue jobs: a JSON array of objects whose keys are the columns of haul.cron name, schedule, timezone,
-kind, args, queue, priority, options, enabled, overlap, misfire, misfire_limit, dst_skipped and dst_repeated; what is left out has its
-default. Schedules that are not in the array are removed, and their jobs that nobody has started end as cancelled; those that stay as
-they are keep their next tick. Schedules with a command, and other jobs, are left alone. All of it or, on any error, nothing. Returns
-{"inserted": […], "updated": […], "removed": […]}, names each.
-Errors: 22023 for an unknown key, a name that comes twice or that of a schedule with a command; those of INSERT INTO haul.cron.';
+'Declares all schedules that enqueue jobs: a JSON array of objects whose keys are the columns of haul.cron name,
+schedule, timezone, kind, args, queue, priority, options, enabled, overlap, misfire, misfire_limit, dst_skipped and
+dst_repeated; what is left out has its default. Schedules that are not in the array are removed, and their jobs that
+nobody has started end as cancelled; those that stay as they are keep their next tick. Schedules with a command, and
+other jobs, are left alone. All of it or, on any error, nothing. Returns {"inserted": […], "updated": […], "removed":
+[…]}, names each.
+Errors: 22023 for an unknown key, a name that comes twice or that of a schedule with a command; those of INSERT INTO
+haul.cron.';

@@ -2,8 +2,8 @@
 
 -- ---- running ----
 
--- Has a background process of this database run what is starting: at once, or when the transaction commits. False: there is
--- no free slot for it.
+-- Has a background process of this database run what is starting: at once, or when the transaction commits. False:
+-- there is no free slot for it.
 CREATE FUNCTION haul._start_command_runner(at_commit boolean) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_start_command_runner';
@@ -65,7 +65,8 @@ $$;
 CREATE TRIGGER haul_check_cron_run BEFORE INSERT ON haul.cron_runs
 	FOR EACH ROW WHEN (new.command IS NOT NULL AND new.finished_at IS NULL) EXECUTE FUNCTION haul._check_cron_run();
 
--- Whoever removed the row of a run that is not over would keep others waiting until he commits, and nobody would hear how it went.
+-- Whoever removed the row of a run that is not over would keep others waiting until he commits, and nobody would hear
+-- how it went.
 CREATE FUNCTION haul._keep_open_run() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -119,14 +120,16 @@ BEGIN
 		RAISE invalid_authorization_specification USING MESSAGE = format('role "%s" can not log in', $1),
 			DETAIL = 'Jobs may only be run by roles that have the LOGIN attribute.';
 	ELSIF NOT haul._acts_for(r.oid) THEN
-		RAISE insufficient_privilege USING MESSAGE = format('role "%s" cannot schedule commands for role "%s"', current_user, $1),
+		RAISE insufficient_privilege USING MESSAGE = format('role "%s" cannot schedule commands for role "%s"', current_user,
+			$1),
 			HINT = 'Superusers can, and roles that could become that role by SET ROLE.';
 	END IF;
 	SELECT oid, datallowconn INTO d FROM pg_database WHERE datname = coalesce($2, current_database());
 	IF NOT FOUND THEN
 		RAISE invalid_catalog_name USING MESSAGE = format('database "%s" does not exist', $2);
 	ELSIF NOT d.datallowconn THEN
-		RAISE object_not_in_prerequisite_state USING MESSAGE = format('database "%s" is not currently accepting connections', $2);
+		RAISE object_not_in_prerequisite_state USING MESSAGE = format('database "%s" is not currently accepting connections',
+			$2);
 	ELSIF NOT has_database_privilege(r.oid, d.oid, 'CONNECT') THEN
 		RAISE insufficient_privilege USING MESSAGE = format('User %s does not have CONNECT privilege on %s', $1,
 			coalesce($2, current_database()));
@@ -203,10 +206,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.schedule(text, text) IS
-'Runs a command, in this database and as the current role, whenever the schedule (see haul.cron_next(), in UTC) says; as pg_cron.
-Returns the id of the schedule in haul.cron, where it has the name unnamed_<id>. A run that is due while the one before still runs
-waits for that. How each went is in haul.job_run_details.
-Errors: 22004 for NULL; 23514 for a bad schedule or no command; 28000 for a role that cannot log in, 42501 for one that may not connect.';
+'Runs a command, in this database and as the current role, whenever the schedule (see haul.cron_next(), in UTC) says; as
+pg_cron.
+Returns the id of the schedule in haul.cron, where it has the name unnamed_<id>. A run that is due while the one before
+still runs waits for that. How each went is in haul.job_run_details.
+Errors: 22004 for NULL; 23514 for a bad schedule or no command; 28000 for a role that cannot log in, 42501 for one that
+may not connect.';
 
 CREATE FUNCTION haul.schedule(job_name text, schedule text, command text) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -219,9 +224,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.schedule(text, text, text) IS
-'The same under a name of 1 to 255 characters. A schedule of the current role that has the name gets this schedule and command, and
-keeps its id; its database becomes this one.
-Errors: those of haul.schedule(schedule, command), and 42710 if the name is that of somebody else''s schedule, or of one that enqueues jobs.';
+'The same under a name of 1 to 255 characters. A schedule of the current role that has the name gets this schedule and
+command, and keeps its id; its database becomes this one.
+Errors: those of haul.schedule(schedule, command), and 42710 if the name is that of somebody else''s schedule, or of one
+that enqueues jobs.';
 
 CREATE FUNCTION haul.schedule_in_database(job_name text, schedule text, command text, database text,
 		username text DEFAULT NULL, active boolean DEFAULT true)
@@ -237,10 +243,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.schedule_in_database(text, text, text, text, text, boolean) IS
-'The same in another database (NULL: this one), as another role (NULL: the current one) that the current role could become by SET ROLE,
-and, if not active, for later.
-Errors: those of haul.schedule(job_name, schedule, command), 3D000 for an unknown database, 42704 for an unknown role, 42501 for a role
-that the current one cannot become.';
+'The same in another database (NULL: this one), as another role (NULL: the current one) that the current role could
+become by SET ROLE, and, if not active, for later.
+Errors: those of haul.schedule(job_name, schedule, command), 3D000 for an unknown database, 42704 for an unknown role,
+42501 for a role that the current one cannot become.';
 
 CREATE FUNCTION haul.unschedule(job_id bigint) RETURNS boolean
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -248,7 +254,8 @@ AS $$
 BEGIN
 	DELETE FROM haul.cron AS c WHERE c.id = job_id;
 	IF NOT FOUND THEN
-		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job %s', coalesce(job_id::text, 'NULL')),
+		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job %s', coalesce(job_id::text,
+			'NULL')),
 			HINT = 'haul.cron has the ids of all schedules.';
 	END IF;
 	RETURN true;
@@ -256,7 +263,8 @@ END
 $$;
 COMMENT ON FUNCTION haul.unschedule(bigint) IS
 'Removes a schedule, by its id. A command that runs goes on; what has not begun does not run. Returns true.
-Errors: 42704 when there is none; 42501 when it has a command and belongs to a role that the current one cannot become.';
+Errors: 42704 when there is none; 42501 when it has a command and belongs to a role that the current one cannot
+become.';
 
 CREATE FUNCTION haul.unschedule(job_name text) RETURNS boolean
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -264,7 +272,8 @@ AS $$
 BEGIN
 	DELETE FROM haul.cron AS c WHERE c.name = job_name;
 	IF NOT FOUND THEN
-		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job ''%s''', coalesce(job_name, 'NULL')),
+		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job ''%s''', coalesce(job_name,
+			'NULL')),
 			HINT = 'haul.cron has the names of all schedules.';
 	END IF;
 	RETURN true;
@@ -272,7 +281,8 @@ END
 $$;
 COMMENT ON FUNCTION haul.unschedule(text) IS 'The same, by its name.';
 
-CREATE FUNCTION haul.alter_job(job_id bigint, schedule text DEFAULT NULL, command text DEFAULT NULL, database text DEFAULT NULL,
+CREATE FUNCTION haul.alter_job(job_id bigint, schedule text DEFAULT NULL, command text DEFAULT NULL,
+	database text DEFAULT NULL,
 		username text DEFAULT NULL, active boolean DEFAULT NULL)
 	RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -288,34 +298,41 @@ BEGIN
 	END IF;
 	SELECT c.* INTO before FROM haul.cron AS c WHERE c.id = job_id;
 	IF NOT FOUND THEN
-		RAISE undefined_object USING MESSAGE = format('Job %s does not exist', job_id), HINT = 'haul.cron has the ids of all schedules.';
+		RAISE undefined_object USING MESSAGE = format('Job %s does not exist', job_id),
+			HINT = 'haul.cron has the ids of all schedules.';
 	ELSIF before.command IS NULL AND num_nonnulls($3, $4, $5) > 0 THEN
-		RAISE object_not_in_prerequisite_state USING MESSAGE = format('schedule "%s" enqueues jobs of kind "%s"', before.name, before.kind),
+		RAISE object_not_in_prerequisite_state USING MESSAGE = format('schedule "%s" enqueues jobs of kind "%s"', before.name,
+			before.kind),
 			HINT = 'Only its schedule can be changed here, and whether it is active. UPDATE haul.cron changes the rest.';
 	ELSIF num_nonnulls($4, $5) > 0 THEN
 		PERFORM haul._check_command(coalesce($5, before.owner), coalesce($4, before.database));
 	END IF;
 	UPDATE haul.cron AS c
-		SET schedule = coalesce($2, c.schedule), command = coalesce($3, c.command), database = CASE WHEN $4 IS NULL THEN c.database ELSE nullif($4, current_database()) END,
+		SET schedule = coalesce($2, c.schedule), command = coalesce($3, c.command), database = CASE WHEN $4 IS NULL
+			THEN c.database ELSE nullif($4, current_database()) END,
 			owner = coalesce($5, c.owner), enabled = coalesce($6, c.enabled)
 		WHERE c.id = job_id;
 END
 $$;
 COMMENT ON FUNCTION haul.alter_job(bigint, text, text, text, text, boolean) IS
-'Changes a schedule, by its id; what is NULL stays as it is. username: a role that the current one could become by SET ROLE.
-Errors: 22004 without a job_id, 22023 when nothing is to be changed, 42704 for an unknown one, 42501 when it has a command and belongs
-to a role that the current one cannot become; those of haul.schedule_in_database().';
+'Changes a schedule, by its id; what is NULL stays as it is. username: a role that the current one could become by SET
+ROLE.
+Errors: 22004 without a job_id, 22023 when nothing is to be changed, 42704 for an unknown one, 42501 when it has a
+command and belongs to a role that the current one cannot become; those of haul.schedule_in_database().';
 
 -- ---- what there is ----
 
 CREATE VIEW haul.cron_jobs WITH (security_barrier) AS
-	SELECT c.id AS jobid, c.schedule, c.command, 'localhost'::text AS nodename, current_setting('port')::integer AS nodeport,
+	SELECT c.id AS jobid, c.schedule, c.command, 'localhost'::text AS nodename, current_setting('port')::integer
+		AS nodeport,
 		   coalesce(c.database, current_database())::text AS database, c.owner::text AS username, c.enabled AS active,
 		   nullif(c.name, 'unnamed_' || c.id) AS jobname
 		FROM haul.cron AS c WHERE c.command IS NOT NULL
-			AND (c.owner_id = haul._role_id(current_user) OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
+			AND (c.owner_id = haul._role_id(current_user) OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s
+				WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.cron_jobs IS
-'Schedules with a command, with the columns of pg_cron''s cron.job; those of the current role, or of all if it is a superuser';
+'Schedules with a command, with the columns of pg_cron''s cron.job; those of the current role, or of all if it is a '
+	'superuser';
 COMMENT ON COLUMN haul.cron_jobs.jobid IS 'haul.cron.id';
 COMMENT ON COLUMN haul.cron_jobs.schedule IS 'When it runs';
 COMMENT ON COLUMN haul.cron_jobs.command IS 'What runs';
@@ -334,7 +351,8 @@ CREATE VIEW haul.job_run_details WITH (security_barrier) AS
 						WHERE c.id = r.cron_id AND c.owner_id <> haul._role_id(current_user)))
 				OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.job_run_details IS
-'Runs of commands, with the columns of pg_cron''s cron.job_run_details; those of the current role, or of all if it is a superuser.
+'Runs of commands, with the columns of pg_cron''s cron.job_run_details; those of the current role, or of all if it is a
+superuser.
 Rows may be deleted; maintenance deletes those older than the setting haul.keep_cron_runs';
 COMMENT ON COLUMN haul.job_run_details.jobid IS 'haul.cron.id';
 COMMENT ON COLUMN haul.job_run_details.runid IS 'haul.cron_runs.id';
@@ -342,14 +360,17 @@ COMMENT ON COLUMN haul.job_run_details.job_pid IS 'Process that ran it';
 COMMENT ON COLUMN haul.job_run_details.database IS 'In this database';
 COMMENT ON COLUMN haul.job_run_details.username IS 'As this role';
 COMMENT ON COLUMN haul.job_run_details.command IS 'What ran';
-COMMENT ON COLUMN haul.job_run_details.status IS 'starting, running, succeeded, failed, skipped (two runs before were not over) or cancelled (it had not begun when the schedule was removed)';
+COMMENT ON COLUMN haul.job_run_details.status
+	IS 'starting, running, succeeded, failed, skipped (two runs before were not over) or cancelled (it had not begun when '
+	'the schedule was removed)';
 COMMENT ON COLUMN haul.job_run_details.return_message IS 'Error, number of rows, or command tag of the last statement';
 COMMENT ON COLUMN haul.job_run_details.start_time IS 'When it began';
 COMMENT ON COLUMN haul.job_run_details.end_time IS 'When it ended';
 
 -- ---- moving from pg_cron ----
 
-CREATE FUNCTION haul.import_pg_cron(disable boolean DEFAULT true, OUT jobid bigint, OUT jobname text, OUT name text, OUT id bigint, OUT outcome text)
+CREATE FUNCTION haul.import_pg_cron(disable boolean DEFAULT true, OUT jobid bigint, OUT jobname text, OUT name text,
+	OUT id bigint, OUT outcome text)
 	RETURNS SETOF record
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -373,7 +394,8 @@ BEGIN
 	here := array_remove(ARRAY['', 'localhost', '127.0.0.1', '::1', current_setting('cron.host', true)], NULL);
 	-- pg_cron goes on reading it; nobody changes what we have seen
 	EXECUTE 'LOCK TABLE cron.job IN SHARE ROW EXCLUSIVE MODE';
-	FOR job IN EXECUTE 'SELECT jobid, nullif(jobname, '''')::text AS jobname, schedule, command, nodename, nodeport, database::name, username::name, active'
+	FOR job IN EXECUTE 'SELECT jobid, nullif(jobname, '''')::text AS jobname, schedule, command, nodename, nodeport, '
+		'database::name, username::name, active'
 		' FROM cron.job ORDER BY jobid'
 	LOOP
 		jobid := job.jobid;
@@ -396,10 +418,13 @@ BEGIN
 					WHEN (before.schedule, before.command) = (job.schedule, job.command) THEN 'was there already'
 					ELSE 'was there already, with another schedule or command: left as it is' END;
 			END IF;
-		ELSIF job.nodename <> ALL (here) AND job.nodename NOT LIKE '/%' OR job.nodeport <> current_setting('port')::integer THEN
+		ELSIF job.nodename <> ALL (here) AND job.nodename NOT LIKE '/%' OR job.nodeport <> current_setting('port')::integer
+			THEN
 			problem := format('it runs on another server, %s port %s', job.nodename, job.nodeport);
-		ELSIF btrim(job.schedule) NOT LIKE '@%' AND cardinality(regexp_split_to_array(btrim(job.schedule), '[[:space:]]+')) > 5 THEN
-			problem := format('pg_cron reads only the first five fields of "%s"; here the first of six is the second', job.schedule);
+		ELSIF btrim(job.schedule) NOT LIKE '@%' AND cardinality(regexp_split_to_array(btrim(job.schedule),
+			'[[:space:]]+')) > 5 THEN
+			problem := format('pg_cron reads only the first five fields of "%s"; here the first of six is the second',
+				job.schedule);
 		ELSE
 			BEGIN
 				id := haul._schedule_command(name, job.schedule, job.command, job.database, job.username, job.active, zone);
@@ -416,7 +441,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF count > 0 THEN
-		RAISE invalid_parameter_value USING MESSAGE = format('%s of the jobs of pg_cron cannot be taken over: nothing was changed', count),
+		RAISE invalid_parameter_value
+			USING MESSAGE = format('%s of the jobs of pg_cron cannot be taken over: nothing was changed', count),
 			DETAIL = ltrim(problems, chr(10)),
 			HINT = 'Change these with cron.alter_job(), or remove them with cron.unschedule(), and call this again.';
 	END IF;
@@ -426,8 +452,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.import_pg_cron(boolean) IS
-'Takes over all jobs of the pg_cron in this database, with schedules, time zone, commands, databases, roles and names; unnamed ones get
-the name pg_cron_<jobid>, those of several roles with one name the role in parentheses. With disable the originals are made
-inactive in the same transaction, so that nothing runs twice, and nothing is left out. One row per job: jobid and jobname there, name
-and id here, and what became of it; those that were taken over before are left as they are. For superusers. All or, on any error, nothing.
+'Takes over all jobs of the pg_cron in this database, with schedules, time zone, commands, databases, roles and names;
+unnamed ones get the name pg_cron_<jobid>, those of several roles with one name the role in parentheses. With disable
+the originals are made inactive in the same transaction, so that nothing runs twice, and nothing is left out. One row
+per job: jobid and jobname there, name and id here, and what became of it; those that were taken over before are left as
+they are. For superusers. All or, on any error, nothing.
 Errors: 22023 with the jobs that cannot be taken over, and why; 42704 without pg_cron; 42501.';

@@ -15,7 +15,8 @@ CREATE VIEW haul.counters AS
 		) AS c
 		GROUP BY day, queue;
 COMMENT ON VIEW haul.counters IS
-'Exact counts per UTC day and queue. Summed over all: dispatches + retries = completions + failures + expiries + discards + cancels + releases + running now';
+'Exact counts per UTC day and queue. Summed over all: dispatches + retries = completions + failures + expiries + '
+	'discards + cancels + releases + running now';
 COMMENT ON COLUMN haul.counters.day IS 'UTC day';
 COMMENT ON COLUMN haul.counters.queue IS 'Queue';
 COMMENT ON COLUMN haul.counters.dispatches IS 'First checkouts of jobs';
@@ -32,7 +33,8 @@ COMMENT ON COLUMN haul.counters.drops IS 'Jobs that ended without running';
 -- its cost follows the number of those, and counts no further than 10 000 jobs
 -- in each queue. The planner, whose statistics of a queue are always stale, is
 -- left no other way than that index.
-CREATE FUNCTION haul._queue_status(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint, OUT waiting bigint,
+CREATE FUNCTION haul._queue_status(OUT queue text, OUT ready bigint, OUT scheduled bigint, OUT running bigint,
+	OUT waiting bigint,
 		OUT capped boolean, OUT oldest_due_age interval, OUT next_due_at timestamptz)
 	RETURNS SETOF record
 	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -50,7 +52,8 @@ BEGIN ATOMIC
 					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at <= now() AND j.state = 'ready'
 					ORDER BY j.run_at LIMIT 1) AS oldest_due,
 			   (SELECT j.run_at FROM haul.jobs AS j
-					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at > now() AND j.run_at < 'infinity' AND j.state = 'ready'
+					WHERE j.queue = w.queue AND j.priority = w.priority AND j.run_at > now() AND j.run_at < 'infinity'
+						AND j.state = 'ready'
 					ORDER BY j.run_at LIMIT 1) AS next_due
 			FROM walk AS w
 	), live AS (
@@ -72,18 +75,22 @@ END;
 
 CREATE VIEW haul.queue_status AS
 	SELECT queue, ready, scheduled, running, waiting, capped, oldest_due_age, next_due_at FROM haul._queue_status();
-COMMENT ON VIEW haul.queue_status IS 'State of each queue that has jobs or settings. Cheap at any backlog: counts the first 10001 jobs of a queue, in dispatch order';
+COMMENT ON VIEW haul.queue_status
+	IS 'State of each queue that has jobs or settings. Cheap at any backlog: counts the first 10001 jobs of a queue, in '
+	'dispatch order';
 COMMENT ON COLUMN haul.queue_status.queue IS 'Queue';
 COMMENT ON COLUMN haul.queue_status.ready IS 'Jobs due';
 COMMENT ON COLUMN haul.queue_status.scheduled IS 'Jobs due later';
 COMMENT ON COLUMN haul.queue_status.running IS 'Jobs that a worker holds';
 COMMENT ON COLUMN haul.queue_status.waiting IS 'Jobs that wait for something else';
-COMMENT ON COLUMN haul.queue_status.capped IS 'The queue has more than 10 000 jobs; the counts are those of the first 10 001';
+COMMENT ON COLUMN haul.queue_status.capped
+	IS 'The queue has more than 10 000 jobs; the counts are those of the first 10 001';
 COMMENT ON COLUMN haul.queue_status.oldest_due_age IS 'How long the oldest due job has been due';
 COMMENT ON COLUMN haul.queue_status.next_due_at IS 'When the next job that is not due yet will be';
 
 CREATE VIEW haul.worker_status AS
-	SELECT id, name, hostname, pid, queues, kinds, CASE WHEN lost_at IS NULL THEN status ELSE 'lost' END AS status, busy, max_threads, started_at,
+	SELECT id, name, hostname, pid, queues, kinds, CASE WHEN lost_at IS NULL THEN status ELSE 'lost' END AS status, busy,
+		max_threads, started_at,
 		   clock_timestamp() - last_heartbeat_at AS heartbeat_age
 		FROM haul.workers;
 COMMENT ON VIEW haul.worker_status IS 'State of each worker';
@@ -124,9 +131,11 @@ COMMENT ON COLUMN haul.cron_status.last_run_at IS 'Last tick that fired';
 COMMENT ON COLUMN haul.cron_status.last_state IS 'What became of the last tick: haul.cron_runs.state';
 COMMENT ON COLUMN haul.cron_status.runs IS 'Ticks that were not skipped';
 COMMENT ON COLUMN haul.cron_status.succeeded IS 'Of these: jobs that completed, commands that succeeded';
-COMMENT ON COLUMN haul.cron_status.failed IS 'Of these: jobs that failed or were discarded or cancelled, commands that failed, what could not be enqueued';
+COMMENT ON COLUMN haul.cron_status.failed
+	IS 'Of these: jobs that failed or were discarded or cancelled, commands that failed, what could not be enqueued';
 COMMENT ON COLUMN haul.cron_status.skipped IS 'Ticks of which nothing came';
-COMMENT ON COLUMN haul.cron_status.average_duration IS 'Average duration of those that ended; of a job, of its last attempt';
+COMMENT ON COLUMN haul.cron_status.average_duration
+	IS 'Average duration of those that ended; of a job, of its last attempt';
 COMMENT ON COLUMN haul.cron_status.longest_duration IS 'Longest duration of these';
 COMMENT ON COLUMN haul.cron_status.live_jobs IS 'Jobs of it that wait or run';
 

@@ -11,7 +11,8 @@ AS $$
 BEGIN
 	EXECUTE format($sql$
 		GRANT USAGE ON SCHEMA haul TO %1$I;
-		GRANT INSERT (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout, expires_at,
+		GRANT INSERT (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
+			expires_at,
 					  on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin, pin_strict, avoid, every,
 					  reply_to, keep) ON haul.jobs TO %1$I;
 		-- for RETURNING id
@@ -75,7 +76,8 @@ BEGIN
 		$sql$, role);
 END
 $$;
-COMMENT ON FUNCTION haul.grant_worker(name) IS 'Lets a role work: the worker protocol, maintenance, and what haul info shows.';
+COMMENT ON FUNCTION haul.grant_worker(name)
+	IS 'Lets a role work: the worker protocol, maintenance, and what haul info shows.';
 
 CREATE FUNCTION haul.grant_scheduler(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -113,7 +115,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.grant_scheduler(name) IS
-'Lets a role make schedules of its own, of jobs and of commands, which run as that role, and see and change these alone.';
+'Lets a role make schedules of its own, of jobs and of commands, which run as that role, and see and change these '
+	'alone.';
 
 CREATE FUNCTION haul.grant_admin(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -136,8 +139,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.grant_admin(name) IS
-'Lets a role operate: all of producer and worker, read everything, change settings and schedules, change and delete jobs, delete
-workers. Commands in schedules run as the role that made the schedule, which no other administrator can change.';
+'Lets a role operate: all of producer and worker, read everything, change settings and schedules, change and delete
+jobs, delete workers. Commands in schedules run as the role that made the schedule, which no other administrator can
+change.';
 
 CREATE FUNCTION haul.revoke(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -157,8 +161,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.revoke(name) IS
-'Takes back from a role all that haul.grant_producer() and the like gave to it. What it enqueued and scheduled stays, and
-so does what it has as a member of another role. Errors: 22023 for the owner of the extension, 42704 for an unknown role.';
+'Takes back from a role all that haul.grant_producer() and the like gave to it. What it enqueued and scheduled stays,
+and so does what it has as a member of another role. Errors: 22023 for the owner of the extension, 42704 for an unknown
+role.';
 
 REVOKE ALL ON FUNCTION haul.grant_producer(name), haul.grant_worker(name), haul.grant_scheduler(name),
 	haul.grant_admin(name), haul.revoke(name) FROM PUBLIC;

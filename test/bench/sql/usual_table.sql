@@ -1,5 +1,5 @@
--- The table of jobs that people write themselves, with the index that they give it; and, tuned, without the state in the
--- index and with room for a second version, so that a claim is a HOT update.
+-- The table of jobs that people write themselves, with the index that they give it; and, tuned, without the state in
+-- the index and with room for a second version, so that a claim is a HOT update.
 CREATE SCHEMA bench;
 CREATE TABLE bench.jobs (
 	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
