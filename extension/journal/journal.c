@@ -45,10 +45,8 @@
 /* For this long maintenance waits for those who are still writing to a side whose turn is over. */
 #define PATIENCE_MS 100
 
-/* Files smaller than this are not worth the change of the catalogs that it takes to empty them;
- * nor, below the second size, the risk of a lock in a transaction that somebody may leave open. */
+/* Files smaller than this are not worth the change of the catalogs that it takes to empty them. */
 #define MIN_BLOCKS_TO_EMPTY 128
-#define MIN_BLOCKS_TO_EMPTY_IN_BLOCK 8192
 
 /* columns of haul._folds */
 enum FoldColumn
@@ -406,12 +404,11 @@ has_unfolded(Journal journal, int side)
 static bool
 is_spent(Relation table)
 {
-	BlockNumber least = IsTransactionBlock() ? MIN_BLOCKS_TO_EMPTY_IN_BLOCK : MIN_BLOCKS_TO_EMPTY;
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Fold fold = find_fold(table, snapshot);
 
 	UnregisterSnapshot(snapshot);
-	return fold.upto > 0 && RelationGetNumberOfBlocks(table) >= least &&
+	return fold.upto > 0 && RelationGetNumberOfBlocks(table) >= MIN_BLOCKS_TO_EMPTY &&
 		   TransactionIdPrecedes(fold.xmin, GetOldestNonRemovableTransactionId(table)) &&
 		   table->rd_refcnt == 1; /* nor is it read by the statement that called us */
 }

@@ -84,7 +84,7 @@ protected:
                 pass = std::make_unique<frozen>(worker);
                 if (admin.truth(
                         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_haul worker'"
-                        " AND datname = 'one' AND state = 'active' AND query LIKE '%maintain%')"))
+                        " AND datname = 'one' AND state = 'active' AND query LIKE '%duty%')"))
                     return true;
                 pass.reset();
                 return false;

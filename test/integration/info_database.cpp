@@ -22,10 +22,10 @@ TEST_F(info_database, reads_what_the_role_of_a_worker_may_see) {
     admin.exec("CREATE ROLE w LOGIN; SELECT haul.grant_worker('w')");
     const auto worker = admin.text(
         R"(SELECT haul.register_worker('w1', '{"hostname": "alpha", "pid": 7, "max_threads": 4}'))");
-    admin.exec("UPDATE haul.workers SET last_heartbeat_at = now() - interval '40 s', busy = 1");
     admin.exec("INSERT INTO haul.jobs (kind, run_at) VALUES ('a', now() - interval '2 min'),"
                " ('b', now() - interval '3 min'), ('later', now() + interval '1 hour')");
     admin.exec("SELECT haul.checkout(" + worker + ", 1)");
+    admin.exec("UPDATE haul.workers SET last_heartbeat_at = now() - interval '40 s', busy = 1");
 
     const auto info = read_info(dsn_ + " user=w");
     ASSERT_EQ(info.workers.size(), 1u);

@@ -42,7 +42,8 @@ TEST_F(worker_dispatch, is_woken_by_a_commit_in_the_middle_of_another_statement)
     await_end(enqueue("k"));
     session blocking{dsn};
     blocking.exec("BEGIN");
-    blocking.exec("SELECT FROM haul.workers FOR UPDATE"); // this is what a heartbeat waits for
+    blocking.exec(
+        "LOCK TABLE haul.workers IN ACCESS EXCLUSIVE MODE"); // a heartbeat waits for this, for a moment
     await("EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'haul worker w fetch'"
           " AND datname = current_database() AND wait_event_type = 'Lock')");
     const auto id = enqueue("k");
