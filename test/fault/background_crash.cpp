@@ -112,7 +112,8 @@ TEST_F(background_crash, a_worker_of_before_that_does_not_come_back_is_noticed) 
     EXPECT_EQ(heir.work(), 0);
     heir.await_call();
     EXPECT_EQ(heir.work(), 1);
-    EXPECT_EQ(database.number("SELECT count(*) FROM haul.workers WHERE name = 'lost'"), 0);
+    EXPECT_EQ(database.number("SELECT count(*) FROM haul.workers WHERE name = 'lost' AND lost_at IS NULL"),
+              0);
 }
 
 } // namespace

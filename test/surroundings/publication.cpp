@@ -41,7 +41,7 @@ TEST(publication, of_all_tables_stops_nothing) {
     sql.exec("SELECT haul.checkout(haul.register_worker('silent'))");
     sql.exec("UPDATE haul.workers SET last_heartbeat_at = now() - interval '1 day'");
     sql.exec("SELECT haul._add_history(now() - interval '40 days')");
-    sql.exec("SELECT haul.maintain()");
+    sql.exec("SELECT haul.maintain(), haul.cleanup_workers('0')");
     sql.exec("DELETE FROM haul.cron");
     sql.exec("DELETE FROM haul.jobs");
     sql.exec("SELECT haul.maintain()");
