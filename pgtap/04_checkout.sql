@@ -268,4 +268,11 @@ SELECT is((SELECT haul.complete(:c, array_agg(id), array_agg(claim)) FROM haul.c
 SELECT is_empty($$ SELECT FROM haul.jobs WHERE queue = 'cycle' $$, 'the jobs are gone');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 
+-- Who has a job locked himself, as a row or for a foreign key, is not in his own way.
+INSERT INTO haul.jobs (kind, queue) VALUES ('mine', 'locked'), ('key', 'locked');
+SELECT haul.register_worker('l', '{"queues": ["locked"]}') AS l \gset
+SELECT kind FROM haul.jobs WHERE kind = 'mine' FOR UPDATE \g /dev/null
+SELECT kind FROM haul.jobs WHERE kind = 'key' FOR KEY SHARE \g /dev/null
+SELECT is(helper.checkout_kinds(:l, 3), 'mine key', 'jobs that this very transaction has locked');
+
 \ir include/finish.psql

@@ -64,17 +64,28 @@ haul_beginscan_tidrange(Relation rel, Snapshot snapshot, ItemPointer first, Item
 #endif
 }
 
-/* 19: updates and deletions take options. Waits for other transactions. */
+/*
+ * An update that does not wait for a transaction that has the row locked, but answers
+ * TM_BeingModified, is in the interface of table access methods; a server built with assertions
+ * insists that the caller of heap_update waits.
+ */
+#ifdef USE_ASSERT_CHECKING
+#define HAUL_UPDATE_CAN_SKIP false
+#else
+#define HAUL_UPDATE_CAN_SKIP true
+#endif
+
+/* 19: updates and deletions take options. A deletion waits for other transactions. */
 static inline TM_Result
-haul_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot,
+haul_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot, bool wait,
 				  TM_FailureData *failure, LockTupleMode *mode, TU_UpdateIndexes *indexes)
 {
 #if PG_VERSION_NUM >= 190000
 	return table_tuple_update(rel, tid, slot, GetCurrentCommandId(true), 0, snapshot,
-							  InvalidSnapshot, true, failure, mode, indexes);
+							  InvalidSnapshot, wait, failure, mode, indexes);
 #else
 	return table_tuple_update(rel, tid, slot, GetCurrentCommandId(true), snapshot, InvalidSnapshot,
-							  true, failure, mode, indexes);
+							  wait, failure, mode, indexes);
 #endif
 }
 

@@ -94,7 +94,8 @@ row_update(Relation table, TupleTableSlot *row, const Columns *columns, int colu
 		additions_compute(writing.relation, writing.estate, copy, CMD_UPDATE);
 	}
 	/* the lock is ours: nobody can have changed it */
-	result = haul_tuple_update(table, &row->tts_tid, copy, snapshot, &failure, &mode, &indexes);
+	result =
+		haul_tuple_update(table, &row->tts_tid, copy, snapshot, true, &failure, &mode, &indexes);
 	if (result != TM_Ok)
 		elog(ERROR, "unexpected result %d of updating a row of %s", result,
 			 RelationGetRelationName(table));

@@ -113,8 +113,8 @@ is_full(const Checkout *checkout)
 	return checkout->njobs == checkout->max_jobs || checkout->bytes >= MAX_BYTES;
 }
 
-/* Claims a job for the worker; false when somebody's trigger suppressed it. */
-static bool
+/* Claims a job for the worker, if nobody has it locked. */
+static JobLock
 take(Checkout *checkout, TupleTableSlot *job)
 {
 	Datum values[lengthof(returned) + 1];
@@ -122,11 +122,13 @@ take(Checkout *checkout, TupleTableSlot *job)
 	bool confirm = needs_confirmation(job, checkout->worker);
 	int64 *lease = &checkout->leases[checkout->njobs / LEASE_MAX_JOBS];
 	TupleTableSlot *claimed;
+	JobLock lock;
 
 	if (*lease == 0)
 		*lease = lease_next_id();
-	if (!transition_claim(checkout->call, job, checkout->worker->id, *lease, confirm, &claimed))
-		return false;
+	lock = transition_claim(checkout->call, job, checkout->worker->id, *lease, confirm, &claimed);
+	if (lock != JOB_LOCKED)
+		return lock;
 	checkout->ids[checkout->njobs++] = job_id(job);
 	if (checkout_waits_by_latch)
 		checkout->bytes += job_longest(job);
@@ -139,7 +141,22 @@ take(Checkout *checkout, TupleTableSlot *job)
 	values[lengthof(returned)] = BoolGetDatum(confirm);
 	nulls[lengthof(returned)] = false;
 	tuplestore_putvalues(checkout->result->setResult, checkout->result->setDesc, values, nulls);
-	return true;
+	return JOB_LOCKED;
+}
+
+/* Ends a ready job that is not to be handed out: it expired, or cannot be delivered. */
+static JobLock
+refuse(Call *call, TupleTableSlot *job)
+{
+	JobLock lock = job_store_lock(call->store, job, LockWaitSkip);
+
+	if (lock != JOB_LOCKED)
+		return lock;
+	if (job_is_expired(job, call->now))
+		transition_expire(call, job);
+	else
+		transition_drop(call, job, "failed", CStringGetTextDatum(UNDELIVERABLE));
+	return JOB_LOCKED;
 }
 
 /* Takes, expires or passes over a ready job. */
@@ -148,18 +165,25 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 {
 	Call *call = checkout->call;
 	LaneObstacle why;
+	bool expired;
+	int taken;
 
 	if (is_for_others(job, checkout->worker, &why))
 	{
 		lane_scan_passed(scan, key, why);
 		return;
 	}
+	expired = job_is_expired(job, call->now);
 	/* its end may have to wait for somebody, and a checkout waits for nobody: maintenance sees to
 	 * it */
-	if (!job_is_null(job, JOB_WORKFLOW_ID) && job_is_expired(job, call->now))
+	if (!job_is_null(job, JOB_WORKFLOW_ID) && expired)
 		return;
-	switch (job_store_lock(call->store, job, LockWaitSkip))
+	taken = checkout->njobs;
+	switch (expired || !job_is_deliverable(job) ? refuse(call, job) : take(checkout, job))
 	{
+		case JOB_LOCKED:
+			scan->claimed += checkout->njobs - taken;
+			break;
 		case JOB_CHANGED:
 			/* since the snapshot: if it can be claimed, whoever changed it lowers the floor */
 			break;
@@ -167,15 +191,8 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 			checkout_passed_locked = true;
 			lane_scan_passed(scan, key, LANE_BUSY);
 			break;
-		case JOB_LOCKED:
-			if (job_is_expired(job, call->now))
-				transition_expire(call, job);
-			else if (!job_is_deliverable(job))
-				transition_drop(call, job, "failed", CStringGetTextDatum(UNDELIVERABLE));
-			else if (take(checkout, job))
-				scan->claimed++;
-			else
-				lane_scan_passed(scan, key, LANE_BUSY);
+		case JOB_SUPPRESSED:
+			lane_scan_passed(scan, key, LANE_BUSY);
 			break;
 	}
 }

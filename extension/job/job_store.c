@@ -1,9 +1,8 @@
 /*
  * job_store.c: haul.jobs through the table and index access methods.
  *
- * The only file that does so. A claim is an index scan, a row lock and a HOT
- * update; a completion is an index probe and a delete: no parser, no planner, no
- * executor, so no plan that can flip.
+ * The only file that does so. A claim is an index scan and a HOT update; a completion is an index
+ * probe and a delete: no parser, no planner, no executor, so no plan that can flip.
  *
  * Direct access fires no triggers. Where somebody else's row trigger, or a
  * foreign key, which is made of triggers, stands on haul.jobs, or a check or a
@@ -452,38 +451,75 @@ update_by_executor(JobStore *store, TupleTableSlot *job)
 	MemoryContextSwitchTo(caller);
 }
 
-static void
-update_directly(JobStore *store, TupleTableSlot *job)
+static TM_Result
+update_directly(JobStore *store, TupleTableSlot *job, bool wait)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
 	TU_UpdateIndexes indexes;
-	TM_Result result;
+	TM_Result result = haul_tuple_update(store->heap, &job->tts_tid, store->edited, store->snapshot,
+										 wait, &failure, &mode, &indexes);
 
-	/* The lock is ours already: waiting is only what heap_update asks of callers. */
-	result = haul_tuple_update(store->heap, &job->tts_tid, store->edited, store->snapshot, &failure,
-							   &mode, &indexes);
-	if (result != TM_Ok)
-		elog(ERROR, "unexpected result %d of updating a job", result);
-	if (indexes != TU_None)
+	if (result == TM_Ok && indexes != TU_None)
 	{
 		prepare_executor(store);
 		haul_insert_index_tuples(store->relation, store->edited, store->estate, true,
 								 haul_only_summarizing(indexes));
 		ResetPerTupleExprContext(store->estate);
 	}
+	return result;
+}
+
+static void
+store_copy(JobStore *store)
+{
+	ExecStoreVirtualTuple(store->edited);
+	ItemPointerSetInvalid(&store->edited->tts_tid);
+}
+
+/* Writes the stored copy of a locked job. */
+static bool
+update_locked(JobStore *store, TupleTableSlot *job)
+{
+	TM_Result result;
+
+	if (store->through_executor)
+	{
+		update_by_executor(store, job);
+		return ItemPointerIsValid(&store->edited->tts_tid);
+	}
+	/* The lock is ours already: waiting is only what heap_update asks of callers. */
+	result = update_directly(store, job, true);
+	if (result != TM_Ok)
+		elog(ERROR, "unexpected result %d of updating a job", result);
+	return true;
 }
 
 bool
 job_store_update(JobStore *store, TupleTableSlot *job)
 {
-	ExecStoreVirtualTuple(store->edited);
-	ItemPointerSetInvalid(&store->edited->tts_tid);
-	if (store->through_executor)
-		update_by_executor(store, job);
-	else
-		update_directly(store, job);
-	return ItemPointerIsValid(&store->edited->tts_tid);
+	store_copy(store);
+	return update_locked(store, job);
+}
+
+JobLock
+job_store_update_if_free(JobStore *store, TupleTableSlot *job)
+{
+	JobLock lock;
+
+	store_copy(store);
+	if (HAUL_UPDATE_CAN_SKIP && !store->through_executor)
+	{
+		TM_Result result = update_directly(store, job, false);
+
+		if (result != TM_BeingModified)
+			return result == TM_Ok ? JOB_LOCKED : JOB_CHANGED;
+		/* locked, but perhaps by this very transaction */
+	}
+	lock = job_store_lock(store, job, LockWaitSkip);
+	if (lock != JOB_LOCKED)
+		return lock;
+	return update_locked(store, job) ? JOB_LOCKED : JOB_SUPPRESSED;
 }
 
 static void

@@ -62,8 +62,9 @@ extern TupleTableSlot *job_store_find(JobStore *store, int64 id);
 typedef enum JobLock
 {
 	JOB_LOCKED,
-	JOB_BUSY,	 /* somebody else has it locked, and LockWaitSkip was asked for */
-	JOB_CHANGED, /* it was changed since it was read: find it again */
+	JOB_BUSY,		/* somebody else has it locked, and nobody is waited for */
+	JOB_CHANGED,	/* it was changed since it was read: find it again */
+	JOB_SUPPRESSED, /* of a write: somebody's trigger suppressed it */
 } JobLock;
 
 /* Locks the job, just as it was read, against changes by others. */
@@ -74,6 +75,11 @@ extern TupleTableSlot *job_store_edit(JobStore *store, TupleTableSlot *job);
 
 /* Writes the copy. The job must be locked. False when somebody's trigger suppressed it. */
 extern bool job_store_update(JobStore *store, TupleTableSlot *job);
+
+/* Writes the copy of a job that need not be locked, as if it were locked first without waiting:
+ * JOB_LOCKED when it is written. Saves the lock, and its record in the WAL, which is as long as
+ * half of the update's. */
+extern JobLock job_store_update_if_free(JobStore *store, TupleTableSlot *job);
 
 /* Deletes the job, waiting for those that have it locked; false when it was changed
  * since it was read (find it again). An error when a trigger suppressed it. */

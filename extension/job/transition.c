@@ -46,11 +46,12 @@ refuse_suppressed(TupleTableSlot *job, const char *what)
 					errhint("A BEFORE UPDATE trigger on haul.jobs must return NEW.")));
 }
 
-bool
+JobLock
 transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, bool confirm_start,
 				 TupleTableSlot **claimed)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
+	JobLock lock;
 
 	Assert(job_says(job, JOB_STATE, "ready"));
 	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
@@ -64,12 +65,13 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	if (!job_is_null(job, JOB_UNIQUE_KEY) && job_says(job, JOB_UNIQUE_UNTIL, "started") &&
 		!is_periodic(job))
 		job_clear(copy, JOB_UNIQUE_KEY);
-	if (!job_store_update(call->store, job))
-		return false;
+	lock = job_store_update_if_free(call->store, job);
+	if (lock != JOB_LOCKED)
+		return lock;
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), claim_counter(job), 0);
 	slot_getallattrs(copy);
 	*claimed = copy;
-	return true;
+	return JOB_LOCKED;
 }
 
 void

@@ -22,10 +22,10 @@
 
 #include "job/call_data.h"
 
-/* Hands a locked ready job to a worker; *claimed is the new version of the job. False
- * when somebody's trigger on haul.jobs suppressed it. */
-extern bool transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
-							 bool confirm_start, TupleTableSlot **claimed);
+/* Hands a ready job, which need not be locked, to a worker, if that is possible without waiting:
+ * JOB_LOCKED then; *claimed is the new version of the job. */
+extern JobLock transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
+								bool confirm_start, TupleTableSlot **claimed);
 
 /* Ends a running job as completed, or repeats it; result may be 0. Needs no lock: false when the
  * job was changed since it was read (find it again). */
