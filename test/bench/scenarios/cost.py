@@ -30,5 +30,5 @@ def measure(bench: Bench) -> list[Table]:
     costs = in_turn(bench.sizes.rounds, {"haul": lambda: explain(bench)})["haul"]
     checkout, completion, hot = map(list, zip(*costs))
     return [Table(f"What a job costs, {JOBS} at a time", "WAL records", [Row("checkout", checkout), Row("completion", completion)],
-                  [Goal("checkout", "WAL records", checkout, at_most=2.3), Goal("completion", "WAL records", completion, at_most=1.3),
+                  [Goal("checkout", "WAL records", checkout, at_most=1.2), Goal("completion", "WAL records", completion, at_most=1.2),
                    Goal("HOT updates of haul.jobs", "%", hot, at_least=95)])]
