@@ -35,11 +35,11 @@ haul_cancel_pending(PG_FUNCTION_ARGS)
 		do
 		{
 			job = job_store_find(call->store, DatumGetInt64(ids[i]));
-			pending = job != NULL && !job_says(job, JOB_STATE, "running");
+			pending = job != NULL && !job_is(job, JOB_RUNNING);
 		} while (pending && job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
 		if (!pending)
 			continue;
-		transition_drop(call, job, "cancelled", reason);
+		transition_drop(call, job, JOB_CANCELLED, reason);
 		cancelled++;
 	}
 	call_close(call);

@@ -155,7 +155,7 @@ refuse(Call *call, TupleTableSlot *job)
 	if (job_is_expired(job, call->now))
 		transition_expire(call, job);
 	else
-		transition_drop(call, job, "failed", CStringGetTextDatum(UNDELIVERABLE));
+		transition_drop(call, job, JOB_FAILED, CStringGetTextDatum(UNDELIVERABLE));
 	return JOB_LOCKED;
 }
 
@@ -215,7 +215,7 @@ first_to_come(Call *call, text *queue, int priority)
 	while (!found && looks < LOOKS_AHEAD && job_store_next_entry(call->store, &key, &job))
 	{
 		looks++;
-		found = job != NULL && job_says(job, JOB_STATE, "ready");
+		found = job != NULL && job_is(job, JOB_READY);
 	}
 	job_store_end_scan(call->store);
 	MemoryContextSwitchTo(caller);
@@ -240,7 +240,7 @@ take_from_lane(Checkout *checkout, const LaneTag *tag, text *queue)
 
 		call_next_job(call);
 		scan.scanned++;
-		if (job_says(job, JOB_STATE, "ready"))
+		if (job_is(job, JOB_READY))
 			consider(checkout, job, &scan, key);
 		scan.reached = (LaneKey){key.run_at, key.id + 1};
 		MemoryContextSwitchTo(caller);
@@ -286,7 +286,7 @@ has_ready_job(Call *call, const LaneTag *tag, LaneKey from)
 	job_store_begin_lane(call->store, queue, tag->priority, lane_key_max(from, scan.from),
 						 call->now);
 	while (!found && (job = job_store_next(call->store)) != NULL)
-		found = job_says(job, JOB_STATE, "ready");
+		found = job_is(job, JOB_READY);
 	job_store_end_scan(call->store);
 	return found;
 }
@@ -386,7 +386,7 @@ earliest_in_lane(Call *call, const Worker *worker, const LaneTag *tag, text *que
 		LaneObstacle why;
 
 		call_next_job(call);
-		if (!job_says(job, JOB_STATE, "ready"))
+		if (!job_is(job, JOB_READY))
 			;
 		else if (is_for_others(job, worker, &why))
 			lane_scan_passed(&scan, key, why);

@@ -51,9 +51,9 @@ haul_tell_deleted(PG_FUNCTION_ARGS)
 	slot_getallattrs(job);
 	call_next_job(call);
 	job_set(job, JOB_LAST_ERROR, CStringGetTextDatum("the job was deleted"));
-	if (job_says(job, JOB_STATE, "running"))
-		history_add_job(call->history, job, "cancelled", (Datum) 0);
-	outcome_note(call, job, "cancelled", (Datum) 0, false);
+	if (job_is(job, JOB_RUNNING))
+		history_add_job(call->history, job, JOB_CANCELLED, (Datum) 0);
+	outcome_note(call, job, JOB_CANCELLED, (Datum) 0, false);
 	call_close(call);
 	ExecDropSingleTupleTableSlot(job);
 	ReleaseTupleDesc(columns);

@@ -35,9 +35,7 @@
 static bool
 is_owned(TupleTableSlot *job, const Token *token)
 {
-	return job_says(job, JOB_STATE, "running") && job_claim(job) == token->claim &&
-		   !job_is_null(job, JOB_WORKER_ID) &&
-		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == token->worker;
+	return job_is_held(job, token->worker) && job_claim(job) == token->claim;
 }
 
 /* A claim's commit is not flushed, so a crash of the server may have lost it: the
@@ -45,7 +43,7 @@ is_owned(TupleTableSlot *job, const Token *token)
 static bool
 lost_its_claim(TupleTableSlot *job, const Token *token)
 {
-	return job_says(job, JOB_STATE, "ready") && job_claim(job) < token->claim &&
+	return job_is(job, JOB_READY) && job_claim(job) < token->claim &&
 		   claim_is_from_before(token->claim);
 }
 
@@ -66,7 +64,7 @@ server_crashed_under(int64 worker_id)
 static bool
 take_back(Call *call, TupleTableSlot *job, const Token *token)
 {
-	return job_says(job, JOB_STATE, "ready") && job_claim(job) == token->claim &&
+	return job_is(job, JOB_READY) && job_claim(job) == token->claim &&
 		   offer_take_back(call, token->worker, token->id, token->claim);
 }
 
@@ -277,7 +275,7 @@ haul_fail(PG_FUNCTION_ARGS)
 {
 	Token token = arguments_token(fcinfo);
 	bool final = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7);
-	const char *outcome = NULL;
+	JobState outcome = JOB_FAILED;
 	Requeue requeue = {.counter = COUNT_FAILURES, .charge = true};
 	TupleTableSlot *job;
 	Call *call;
@@ -308,27 +306,24 @@ haul_fail(PG_FUNCTION_ARGS)
 		Datum detail = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
 
 		if (final || job_attempt(job) >= DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
-		{
-			outcome = "failed";
 			transition_end(call, job, outcome, COUNT_EXPIRIES, requeue.error);
-		}
 		else
 		{
 			requeue.run_at = PG_ARGISNULL(5) ? retry_at(job, call->now)
 											 : time_after(call->now, PG_GETARG_INTERVAL_P(5));
-			outcome = transition_requeue(call, job, &requeue) ? "ready" : "cancelled";
+			outcome = transition_requeue(call, job, &requeue) ? JOB_READY : JOB_CANCELLED;
 		}
 		history_add_error(call->history, job, name, requeue.error, detail);
 	}
 	call_close(call);
-	if (outcome == NULL)
+	if (job == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(outcome));
+	PG_RETURN_TEXT_P(cstring_to_text(job_state_word(outcome)));
 }
 
 /* Ends a job without success, for the reason given as argument 3. */
 static Datum
-end_job(FunctionCallInfo fcinfo, const char *command, const char *state, Counter counter)
+end_job(FunctionCallInfo fcinfo, const char *command, JobState state, Counter counter)
 {
 	Token token = arguments_token(fcinfo);
 	TupleTableSlot *job;
@@ -347,7 +342,7 @@ PG_FUNCTION_INFO_V1(haul_discard);
 Datum
 haul_discard(PG_FUNCTION_ARGS)
 {
-	return end_job(fcinfo, "haul.discard()", "discarded", COUNT_DISCARDS);
+	return end_job(fcinfo, "haul.discard()", JOB_DISCARDED, COUNT_DISCARDS);
 }
 
 PG_FUNCTION_INFO_V1(haul_cancelled);
@@ -355,7 +350,7 @@ PG_FUNCTION_INFO_V1(haul_cancelled);
 Datum
 haul_cancelled(PG_FUNCTION_ARGS)
 {
-	return end_job(fcinfo, "haul.cancelled()", "cancelled", COUNT_CANCELS);
+	return end_job(fcinfo, "haul.cancelled()", JOB_CANCELLED, COUNT_CANCELS);
 }
 
 PG_FUNCTION_INFO_V1(haul_snooze);

@@ -129,7 +129,7 @@ haul_expire(PG_FUNCTION_ARGS)
 		JobLock lock;
 
 		call_next_job(call);
-		if (!job_says(job, JOB_STATE, "ready"))
+		if (!job_is(job, JOB_READY))
 			;
 		else if (job_is_null(job, JOB_WORKFLOW_ID) == of_workflows ||
 				 (of_workflows && !workflow_knows(job_id(job))))

@@ -195,7 +195,7 @@ delete_offers(const char *command, int nargs, Oid *types, Datum *values, Offer *
 static bool
 is_untaken(TupleTableSlot *job, const Offer *offer)
 {
-	return job_says(job, JOB_STATE, "ready") && job_claim(job) == offer->claim;
+	return job_is(job, JOB_READY) && job_claim(job) == offer->claim;
 }
 
 /* Gives the job back to its worker, under the same claim, if nobody has taken it. */

@@ -42,7 +42,7 @@ typedef struct Await
 	bool periodic;		/* and comes again: */
 	int32 claim;		/* the run waited for has this claim, or a later one */
 	int32 last_claim;	/* as it was seen last */
-	char state[16];
+	JobState state;		/* likewise */
 	bool over;
 	Datum values[3]; /* state, result, error */
 	bool nulls[3];
@@ -77,20 +77,20 @@ is_live(Await *await)
 	JobStore *store = job_store_open();
 	TupleTableSlot *job = job_store_find(store, await->id);
 	bool live = job != NULL && may_see(job);
+	bool first = live && !await->seen;
 
-	if (live && !await->seen)
+	if (first)
 	{
 		await->seen = true;
 		await->periodic = !job_is_null(job, JOB_EVERY);
-		await->last_claim = job_claim(job);
-		await->claim = job_claim(job) + !job_says(job, JOB_STATE, "running");
+		await->claim = job_claim(job) + !job_is(job, JOB_RUNNING);
 	}
 	if (live)
 	{
-		char *state = TextDatumGetCString(job_value(job, JOB_STATE));
-		bool changed = job_claim(job) != await->last_claim || strcmp(state, await->state) != 0;
+		JobState state = job_state(job);
+		bool changed = first || job_claim(job) != await->last_claim || state != await->state;
 
-		snprintf(await->state, sizeof(await->state), "%s", state);
+		await->state = state;
 		await->last_claim = job_claim(job);
 		/* the history tells whether a run is over, and whether it has changed says when to ask */
 		live = !await->periodic || !changed;
@@ -204,7 +204,7 @@ look_until_over(Await *await)
 		session_check_client();
 	}
 	if (!await->over)
-		set_text(await, 0, await->state);
+		set_text(await, 0, job_state_word(await->state));
 }
 
 PG_FUNCTION_INFO_V1(haul_wait_for);

@@ -134,9 +134,9 @@ keep_until(History *history, TupleTableSlot *job, bool completed)
 }
 
 void
-history_add_job(History *history, TupleTableSlot *job, const char *state, Datum result)
+history_add_job(History *history, TupleTableSlot *job, JobState state, Datum result)
 {
-	TimestampTz until = keep_until(history, job, strcmp(state, "completed") == 0);
+	TimestampTz until = keep_until(history, job, state == JOB_COMPLETED);
 	bool brief = until <= add_seconds(history->now, haul_keep_completed);
 	TableWriter **writer = brief ? &history->brief : &history->kept;
 
@@ -150,7 +150,7 @@ history_add_job(History *history, TupleTableSlot *job, const char *state, Datum 
 	for (int column = 0; column < JOB_COLUMNS; column++)
 		if (!job_is_null(job, column))
 			table_writer_set(*writer, column, job_value(job, column));
-	table_writer_set(*writer, JOB_STATE, CStringGetTextDatum(state));
+	table_writer_set(*writer, JOB_STATE, CStringGetTextDatum(job_state_word(state)));
 	table_writer_set(*writer, FINISHED_JOB_FINISHED_AT, TimestampTzGetDatum(history->now));
 	if (result != (Datum) 0)
 		table_writer_set(*writer, FINISHED_JOB_RESULT, result);

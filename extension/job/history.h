@@ -9,6 +9,8 @@
 #include "executor/tuptable.h"
 #include "utils/timestamp.h"
 
+#include "rows/job.h"
+
 typedef struct History History;
 
 extern History *history_open(TimestampTz now);
@@ -16,9 +18,9 @@ extern History *history_open(TimestampTz now);
 /*
  * Keeps a job that ended, as long as the job, its queue or the settings say; not at
  * all if they say 0. The job's own columns must be as they are to stay; state is
- * completed, failed, discarded or cancelled; result may be 0 for none.
+ * one that jobs end as; result may be 0 for none.
  */
-extern void history_add_job(History *history, TupleTableSlot *job, const char *state, Datum result);
+extern void history_add_job(History *history, TupleTableSlot *job, JobState state, Datum result);
 
 /* Keeps a failed attempt of a job. worker_name and detail may be 0 for none. */
 extern void history_add_error(History *history, TupleTableSlot *job, Datum worker_name, Datum error,

@@ -179,7 +179,7 @@ check_time(const Row *row, enum JobColumn column)
 static void
 check_run_at(const Row *row)
 {
-	if (!job_says(row->job, JOB_STATE, "waiting") || job_run_at(row->job) != JOB_PARKED)
+	if (!job_is(row->job, JOB_WAITING) || job_run_at(row->job) != JOB_PARKED)
 		check_time(row, JOB_RUN_AT);
 }
 
@@ -257,7 +257,8 @@ check_values(const Row *row)
 	static const char *const on_timeout[] = {"retry", "discard", NULL};
 	static const char *const on_interrupt[] = {"retry", "fail", "discard", NULL};
 	static const char *const unique_until[] = {"finished", "started", NULL};
-	static const char *const state[] = {"ready", "running", "waiting", NULL};
+	const char *const state[] = {job_state_word(JOB_READY), job_state_word(JOB_RUNNING),
+								 job_state_word(JOB_WAITING), NULL};
 	TupleTableSlot *job = row->job;
 
 	check_not_null(row);
@@ -292,7 +293,7 @@ check_values(const Row *row)
 	check_at_least(row, JOB_ATTEMPT, job_attempt(job), 0);
 	check_at_least(row, JOB_CLAIM, job_claim(job), 0);
 	check_at_least(row, JOB_INTERRUPTIONS, DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)), 0);
-	if (job_attempt(job) + !job_says(job, JOB_STATE, "running") >
+	if (job_attempt(job) + !job_is(job, JOB_RUNNING) >
 		DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
 		refuse(row, JOB_MAX_ATTEMPTS,
 			   psprintf("must be more than the %d attempts already made", job_attempt(job)),
@@ -315,7 +316,7 @@ check_is_new(const Row *row)
 {
 	TupleTableSlot *job = row->job;
 
-	if (job_says(job, JOB_STATE, "running"))
+	if (job_is(job, JOB_RUNNING))
 		refuse(row, JOB_STATE, "must be ready or waiting",
 			   "Only haul.checkout() makes a job running.");
 	if (job_attempt(job) != 0)
@@ -334,7 +335,7 @@ static void
 check_is_restorable(const Row *row)
 {
 	TupleTableSlot *job = row->job;
-	bool running = job_says(job, JOB_STATE, "running");
+	bool running = job_is(job, JOB_RUNNING);
 
 	if (running && (job_claim(job) < 1 || job_attempt(job) < 1))
 		refuse(row, JOB_STATE, "must be ready or waiting for a job never checked out",
@@ -367,13 +368,13 @@ check_change(const Row *row, TupleTableSlot *before)
 		JOB_WORKER_ID, JOB_LEASE_ID,	JOB_STARTED_AT,	 JOB_INTERRUPTED_AT, JOB_WORKFLOW_ID,
 		JOB_CRON_NAME,
 	};
-	bool running = job_says(before, JOB_STATE, "running");
+	bool running = job_is(before, JOB_RUNNING);
 
 	for (int i = 0; i < lengthof(fixed); i++)
 		if (is_changed(before, row->job, row->table, fixed[i]))
 			refuse(row, fixed[i], "cannot be changed",
 				   "Only the queue changes it. Leave the column as it is.");
-	if (running != job_says(row->job, JOB_STATE, "running"))
+	if (running != job_is(row->job, JOB_RUNNING))
 		refuse(row, JOB_STATE, running ? "must stay running" : "must be ready or waiting",
 			   "Only the worker protocol takes a job to the state running and out of it.");
 	if (running && is_changed(before, row->job, row->table, JOB_ATTEMPT))
@@ -533,8 +534,7 @@ haul_check_job(PG_FUNCTION_ARGS)
 	fill_in_expiry(&row, before, &patch);
 
 	/* with a key it may be a duplicate, and never come in: haul_note_keyed_job() sees to it */
-	if (job_says(row.job, JOB_STATE, "ready") &&
-		(before != NULL || job_is_null(row.job, JOB_UNIQUE_KEY)))
+	if (job_is(row.job, JOB_READY) && (before != NULL || job_is_null(row.job, JOB_UNIQUE_KEY)))
 		note_ready(&row, &patch);
 	if (patch.count > 0)
 		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count,

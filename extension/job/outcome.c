@@ -43,7 +43,7 @@ as_json(TupleTableSlot *job)
 }
 
 void
-outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result, bool repeats)
+outcome_note(Call *call, TupleTableSlot *job, JobState state, Datum result, bool repeats)
 {
 	MemoryContext caller;
 	Outcome *outcome;

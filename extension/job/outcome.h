@@ -13,13 +13,14 @@
 #include "utils/timestamp.h"
 
 #include "job/call_data.h"
+#include "rows/job.h"
 
 typedef struct Outcome
 {
 	int64 id;
 	int32 claim;
 	int32 attempt;
-	const char *state;		/* completed, failed, discarded or cancelled */
+	JobState state;
 	bool repeats;			/* a run of a periodic job, which goes on */
 	TimestampTz started_at; /* 0: it never began */
 	Datum result;			/* 0: none */
@@ -34,11 +35,11 @@ typedef struct Outcome
 static inline bool
 outcome_is_success(const Outcome *outcome)
 {
-	return strcmp(outcome->state, "completed") == 0;
+	return outcome->state == JOB_COMPLETED;
 }
 
-/* The job, or a run of it, is over. state must be constant; result may be 0. */
-extern void outcome_note(Call *call, TupleTableSlot *job, const char *state, Datum result,
+/* The job, or a run of it, is over; result may be 0. */
+extern void outcome_note(Call *call, TupleTableSlot *job, JobState state, Datum result,
 						 bool repeats);
 
 /* What was told is not needed any more, and there may be many. */

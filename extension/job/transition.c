@@ -53,8 +53,8 @@ transition_claim(Call *call, TupleTableSlot *job, int64 worker, int64 lease, boo
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 	JobLock lock;
 
-	Assert(job_says(job, JOB_STATE, "ready"));
-	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
+	Assert(job_is(job, JOB_READY));
+	job_set_state(copy, JOB_RUNNING);
 	job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
 	job_set(copy, JOB_CLAIM, Int32GetDatum(claim_after(job_claim(job))));
 	job_set(copy, JOB_WORKER_ID, Int64GetDatum(worker));
@@ -81,8 +81,8 @@ transition_resume(Call *call, TupleTableSlot *job, int64 worker, int64 lease,
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 	LaneTag tag;
 
-	Assert(job_says(job, JOB_STATE, "ready"));
-	job_set(copy, JOB_STATE, CStringGetTextDatum("running"));
+	Assert(job_is(job, JOB_READY));
+	job_set_state(copy, JOB_RUNNING);
 	job_set(copy, JOB_ATTEMPT, Int32GetDatum(job_attempt(job) + 1));
 	job_set(copy, JOB_WORKER_ID, Int64GetDatum(worker));
 	job_set(copy, JOB_LEASE_ID, Int64GetDatum(lease));
@@ -140,7 +140,7 @@ renew_expiry(TupleTableSlot *copy, bool new_run_at)
 static void
 write_ready(Call *call, TupleTableSlot *job, TupleTableSlot *copy)
 {
-	job_set(copy, JOB_STATE, CStringGetTextDatum("ready"));
+	job_set_state(copy, JOB_READY);
 	job_clear(copy, JOB_WORKER_ID);
 	job_clear(copy, JOB_LEASE_ID);
 	job_clear(copy, JOB_STARTED_AT);
@@ -155,7 +155,7 @@ transition_release(Call *call, TupleTableSlot *job, TimestampTz run_at)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 
-	Assert(job_says(job, JOB_STATE, "waiting"));
+	Assert(job_is(job, JOB_WAITING));
 	job_set(copy, JOB_RUN_AT, TimestampTzGetDatum(Max(run_at, call->now)));
 	if (!job_is_null(job, JOB_QUEUE_TIMEOUT))
 		renew_expiry(copy, true);
@@ -167,10 +167,10 @@ transition_requeue(Call *call, TupleTableSlot *job, const Requeue *how)
 {
 	TupleTableSlot *copy;
 
-	Assert(job_says(job, JOB_STATE, "running"));
+	Assert(job_is(job, JOB_RUNNING));
 	if (!job_is_null(job, JOB_WORKFLOW_ID) && workflow_was_cancelled(job))
 	{
-		transition_end(call, job, "cancelled", COUNT_CANCELS,
+		transition_end(call, job, JOB_CANCELLED, COUNT_CANCELS,
 					   CStringGetTextDatum(WORKFLOW_CANCELLED));
 		return false;
 	}
@@ -209,7 +209,7 @@ delete_locked(Call *call, TupleTableSlot *job)
 }
 
 static void
-record_end(Call *call, TupleTableSlot *job, const char *state, Datum result, bool repeats)
+record_end(Call *call, TupleTableSlot *job, JobState state, Datum result, bool repeats)
 {
 	history_add_job(call->history, job, state, result);
 	outcome_note(call, job, state, result, repeats);
@@ -218,7 +218,7 @@ record_end(Call *call, TupleTableSlot *job, const char *state, Datum result, boo
 /* A run of a locked periodic job is over: it is ready again, as if it had never run, but for the
  * claim, which is never handed out twice. */
 static void
-run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
+run_again(Call *call, TupleTableSlot *job, JobState state, Datum result)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
 
@@ -238,18 +238,18 @@ run_again(Call *call, TupleTableSlot *job, const char *state, Datum result)
 bool
 transition_complete(Call *call, TupleTableSlot *job, Datum result)
 {
-	Assert(job_says(job, JOB_STATE, "running"));
+	Assert(job_is(job, JOB_RUNNING));
 	if (is_periodic(job))
 	{
 		if (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED)
 			return false;
-		run_again(call, job, "completed", result);
+		run_again(call, job, JOB_COMPLETED, result);
 	}
 	else
 	{
 		if (!job_store_delete(call->store, job))
 			return false;
-		record_end(call, job, "completed", result, false);
+		record_end(call, job, JOB_COMPLETED, result, false);
 	}
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, lease_of(job));
 	return true;
@@ -259,7 +259,7 @@ bool
 transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, int32 claim,
 							  Datum result)
 {
-	Assert(job_says(job, JOB_STATE, "ready"));
+	Assert(job_is(job, JOB_READY));
 	if (is_periodic(job) ? job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED
 						 : !job_store_delete(call->store, job))
 		return false;
@@ -269,20 +269,20 @@ transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, int
 	job_set(job, JOB_CLAIM, Int32GetDatum(claim));
 	job_set(job, JOB_WORKER_ID, Int64GetDatum(worker));
 	if (is_periodic(job))
-		run_again(call, job, "completed", result);
+		run_again(call, job, JOB_COMPLETED, result);
 	else
-		record_end(call, job, "completed", result, false);
+		record_end(call, job, JOB_COMPLETED, result, false);
 	return true;
 }
 
 void
-transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter, Datum reason)
+transition_end(Call *call, TupleTableSlot *job, JobState state, Counter counter, Datum reason)
 {
 	int64 lease = lease_of(job);
 
-	Assert(job_says(job, JOB_STATE, "running"));
+	Assert(job_is(job, JOB_RUNNING));
 	job_set(job, JOB_LAST_ERROR, reason);
-	if (is_periodic(job) && strcmp(state, "discarded") == 0)
+	if (is_periodic(job) && state == JOB_DISCARDED)
 		run_again(call, job, state, (Datum) 0);
 	else
 	{
@@ -293,9 +293,9 @@ transition_end(Call *call, TupleTableSlot *job, const char *state, Counter count
 }
 
 void
-transition_drop(Call *call, TupleTableSlot *job, const char *state, Datum reason)
+transition_drop(Call *call, TupleTableSlot *job, JobState state, Datum reason)
 {
-	Assert(!job_says(job, JOB_STATE, "running"));
+	Assert(!job_is(job, JOB_RUNNING));
 	delete_locked(call, job);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
 	job_set(job, JOB_LAST_ERROR, reason);
@@ -309,15 +309,15 @@ transition_expire(Call *call, TupleTableSlot *job)
 		psprintf("not started by %s, its queue timeout",
 				 timestamptz_to_str(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)))));
 
-	Assert(job_says(job, JOB_STATE, "ready") && job_is_expired(job, call->now));
+	Assert(job_is(job, JOB_READY) && job_is_expired(job, call->now));
 	/* an expiry given as a time is no other for the next run */
 	if (!is_periodic(job) || job_is_null(job, JOB_QUEUE_TIMEOUT))
 	{
-		transition_drop(call, job, "discarded", reason);
+		transition_drop(call, job, JOB_DISCARDED, reason);
 		return;
 	}
 	job_set(job, JOB_LAST_ERROR, reason);
-	run_again(call, job, "discarded", (Datum) 0);
+	run_again(call, job, JOB_DISCARDED, (Datum) 0);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
 }
 
@@ -327,7 +327,7 @@ void
 transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 {
 	int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)) + 1;
-	const char *state = "failed";
+	JobState state = JOB_FAILED;
 	Counter counter = COUNT_EXPIRIES;
 	Requeue requeue = {.counter = COUNT_RELEASES};
 	char *reason;
@@ -342,7 +342,7 @@ transition_interrupt(Call *call, TupleTableSlot *job, bool worker_died)
 	requeue.interrupted = true;
 	if (job_says(job, JOB_ON_INTERRUPT, "discard"))
 	{
-		state = "discarded";
+		state = JOB_DISCARDED;
 		counter = COUNT_DISCARDS;
 		reason = pstrdup("interrupted in mid-run");
 	}
@@ -378,7 +378,7 @@ transition_charge(Call *call, TupleTableSlot *job, TimestampTz interrupted_at)
 	if (!job_store_update(call->store, job))
 		refuse_suppressed(job, "is charged with an interruption");
 	/* a scan that meets the old version now passes over the job */
-	if (job_says(job, JOB_STATE, "ready"))
+	if (job_is(job, JOB_READY))
 	{
 		slot_getallattrs(copy);
 		transition_made_ready(copy);

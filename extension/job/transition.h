@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "job/call_data.h"
+#include "rows/job.h"
 
 /* Hands a ready job, which need not be locked, to a worker, if that is possible without waiting:
  * JOB_LOCKED then; *claimed is the new version of the job. */
@@ -37,14 +38,14 @@ extern bool transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64
 
 /* Ends a locked running job without success: state is failed, discarded or cancelled. A periodic
  * job that is discarded is repeated. */
-extern void transition_end(Call *call, TupleTableSlot *job, const char *state, Counter counter,
+extern void transition_end(Call *call, TupleTableSlot *job, JobState state, Counter counter,
 						   Datum reason);
 
 /* Discards a locked ready job that was not started within its queue timeout. */
 extern void transition_expire(Call *call, TupleTableSlot *job);
 
 /* Ends a locked job that is ready or waiting: state is failed, discarded or cancelled. */
-extern void transition_drop(Call *call, TupleTableSlot *job, const char *state, Datum reason);
+extern void transition_drop(Call *call, TupleTableSlot *job, JobState state, Datum reason);
 
 /* Makes a locked waiting job ready, to be run now or at run_at, whichever is later. */
 extern void transition_release(Call *call, TupleTableSlot *job, TimestampTz run_at);

@@ -296,7 +296,7 @@ next_expiry(TimestampTz now)
 	store = job_store_open();
 	job_store_begin_expired(store, from, expiry);
 	while ((job = job_store_next(store)) != NULL)
-		if (job_says(job, JOB_STATE, "ready"))
+		if (job_is(job, JOB_READY))
 		{
 			expiry = DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT));
 			break;

@@ -60,7 +60,7 @@ count_ready(const Look *look, text *queue, int priority, LaneKey from, Timestamp
 
 	job_store_begin_lane(look->store, queue, priority, from, until);
 	while (count < max && (job = job_store_next(look->store)) != NULL)
-		if (job_says(job, JOB_STATE, "ready") && count++ == 0)
+		if (job_is(job, JOB_READY) && count++ == 0)
 			*first = key_of(job);
 	job_store_end_scan(look->store);
 	return count;

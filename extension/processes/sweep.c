@@ -107,7 +107,7 @@ walk(JobStore *store, LaneKey floor)
 		 i++)
 	{
 		reached = false;
-		if (job != NULL && job_says(job, JOB_STATE, "ready") && !is_settled(job, key))
+		if (job != NULL && job_is(job, JOB_READY) && !is_settled(job, key))
 		{
 			sweep.position = key;
 			break;

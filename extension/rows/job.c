@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "utils/builtins.h"
 
 #include "base/compat.h"
 #include "base/json_size.h"
@@ -54,6 +55,21 @@ const Column job_column_list[] = {
 };
 
 Columns job_columns = COLUMNS_UP_TO(job_column_list, JOB_COLUMNS);
+
+JobState
+job_state(TupleTableSlot *job)
+{
+	for (JobState state = JOB_READY; state <= JOB_CANCELLED; state++)
+		if (job_is(job, state))
+			return state;
+	elog(ERROR, "job " INT64_FORMAT " is in no state that there is", job_id(job));
+}
+
+void
+job_set_state(TupleTableSlot *job, JobState state)
+{
+	job_set(job, JOB_STATE, CStringGetTextDatum(job_state_word(state)));
+}
 
 /* so short that it can be no longer than 400 MB as text: two of them fit into a message */
 #define SMALL_JSON (32 * 1024)

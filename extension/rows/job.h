@@ -59,6 +59,43 @@ enum JobColumn
 	FINISHED_JOB_KEEP_UNTIL,
 };
 
+/* What a job in haul.jobs is in, and what one ends as. */
+typedef enum JobState
+{
+	JOB_READY,
+	JOB_RUNNING,
+	JOB_WAITING,
+
+	JOB_COMPLETED,
+	JOB_FAILED,
+	JOB_DISCARDED,
+	JOB_CANCELLED,
+} JobState;
+
+/* As it stands in the column. */
+static inline const char *
+job_state_word(JobState state)
+{
+	switch (state)
+	{
+		case JOB_READY:
+			return "ready";
+		case JOB_RUNNING:
+			return "running";
+		case JOB_WAITING:
+			return "waiting";
+		case JOB_COMPLETED:
+			return "completed";
+		case JOB_FAILED:
+			return "failed";
+		case JOB_DISCARDED:
+			return "discarded";
+		case JOB_CANCELLED:
+			return "cancelled";
+	}
+	pg_unreachable();
+}
+
 /* run_at of a waiting job that something else makes ready: behind all others in its lane. */
 #define JOB_PARKED DT_NOEND
 #define JOB_LAST_RUN_AT (JOB_PARKED - 1)
@@ -105,11 +142,17 @@ job_says(TupleTableSlot *job, enum JobColumn column, const char *word)
 		   memcmp(VARDATA_ANY(text), word, length) == 0;
 }
 
+static inline bool
+job_is(TupleTableSlot *job, JobState state)
+{
+	return job_says(job, JOB_STATE, job_state_word(state));
+}
+
 /* Whether the job is running at the worker. */
 static inline bool
 job_is_held(TupleTableSlot *job, int64 worker)
 {
-	return job_says(job, JOB_STATE, "running") && !job_is_null(job, JOB_WORKER_ID) &&
+	return job_is(job, JOB_RUNNING) && !job_is_null(job, JOB_WORKER_ID) &&
 		   DatumGetInt64(job_value(job, JOB_WORKER_ID)) == worker;
 }
 
@@ -141,5 +184,10 @@ job_clear(TupleTableSlot *job, enum JobColumn column)
 	job_value(job, column) = (Datum) 0;
 	job_is_null(job, column) = true;
 }
+
+extern JobState job_state(TupleTableSlot *job);
+
+/* In the current memory context. */
+extern void job_set_state(TupleTableSlot *job, JobState state);
 
 #endif

@@ -63,7 +63,7 @@ reply(Call *call, const Outcome *outcome, TableWriter **replies)
 	table_writer_set(*replies, REPLY_JOB_ID, Int64GetDatum(outcome->id));
 	table_writer_set(*replies, REPLY_CLAIM, Int32GetDatum(outcome->claim));
 	table_writer_set(*replies, REPLY_ATTEMPT, Int32GetDatum(outcome->attempt));
-	table_writer_set(*replies, REPLY_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(*replies, REPLY_STATE, CStringGetTextDatum(job_state_word(outcome->state)));
 	if (outcome->result != (Datum) 0)
 		table_writer_set(*replies, REPLY_RESULT, outcome->result);
 	if (outcome->error != (Datum) 0)
@@ -80,9 +80,12 @@ tell_schedule(Call *call, const Outcome *outcome)
 {
 	static Oid types[] = {INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 	Datum values[] = {
-		Int64GetDatum(outcome->id),			 PointerGetDatum(outcome->cron_name),
-		CStringGetTextDatum(outcome->state), TimestampTzGetDatum(outcome->started_at),
-		TimestampTzGetDatum(call->now),		 outcome->error,
+		Int64GetDatum(outcome->id),
+		PointerGetDatum(outcome->cron_name),
+		CStringGetTextDatum(job_state_word(outcome->state)),
+		TimestampTzGetDatum(outcome->started_at),
+		TimestampTzGetDatum(call->now),
+		outcome->error,
 	};
 	char nulls[] = "      ";
 

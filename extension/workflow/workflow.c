@@ -197,7 +197,7 @@ record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *
 	table_writer_set(change->ends, END_WORKFLOW_ID, Int64GetDatum(member->workflow));
 	table_writer_set(change->ends, END_STEP, Int32GetDatum(member->step));
 	table_writer_set(change->ends, END_JOB_ID, Int64GetDatum(outcome->id));
-	table_writer_set(change->ends, END_STATE, CStringGetTextDatum(outcome->state));
+	table_writer_set(change->ends, END_STATE, CStringGetTextDatum(job_state_word(outcome->state)));
 	table_writer_set(change->ends, END_ATTEMPT, Int32GetDatum(outcome->attempt));
 	if (outcome->started_at != 0)
 		table_writer_set(change->ends, END_STARTED_AT, TimestampTzGetDatum(outcome->started_at));
@@ -215,9 +215,9 @@ record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *
 static const char *
 reason_to_cancel(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
 {
-	const char *was = strcmp(outcome->state, "failed") == 0 ? "" : "was ";
+	const char *was = outcome->state == JOB_FAILED ? "" : "was ";
 	char *reason = psprintf("\"%s\" (job " INT64_FORMAT ") %s%s", member->name, outcome->id, was,
-							outcome->state);
+							job_state_word(outcome->state));
 
 	return MemoryContextStrdup(MemoryContextGetParent(change->scratch), reason);
 }
@@ -287,7 +287,7 @@ lock_waiting(Call *call, int64 id)
 	do
 	{
 		job = job_store_find(call->store, id);
-		if (job == NULL || !job_says(job, JOB_STATE, "waiting"))
+		if (job == NULL || !job_is(job, JOB_WAITING))
 			return NULL;
 	} while (job_store_lock(call->store, job, LockWaitBlock) != JOB_LOCKED);
 	return job;
@@ -315,9 +315,9 @@ workflow_change_step(WorkflowChange *change)
 		if (job == NULL)
 			;
 		else if (todo->cancel != NULL)
-			transition_drop(call, job, "cancelled", CStringGetTextDatum(todo->cancel));
+			transition_drop(call, job, JOB_CANCELLED, CStringGetTextDatum(todo->cancel));
 		else if (workflow_is_cancelled(job))
-			transition_drop(call, job, "cancelled", CStringGetTextDatum(WORKFLOW_CANCELLED));
+			transition_drop(call, job, JOB_CANCELLED, CStringGetTextDatum(WORKFLOW_CANCELLED));
 		else
 			transition_release(call, job, member->run_at);
 	}
