@@ -9,7 +9,6 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
@@ -21,6 +20,26 @@
 
 static bool extension_gone = false;
 static bool in_the_way = false;
+
+BackgroundWorker
+background_worker(const char *function, Datum argument, const char *type, const char *name, ...)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_main_arg = argument,
+	};
+	va_list arguments;
+
+	strlcpy(worker.bgw_library_name, "pg_haul", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
+	va_start(arguments, name);
+	vsnprintf(worker.bgw_name, sizeof(worker.bgw_name), name, arguments);
+	va_end(arguments);
+	return worker;
+}
 
 void
 background_signals(void)

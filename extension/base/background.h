@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 
+#include "postmaster/bgworker.h"
 #include "utils/timestamp.h"
 
 /* Unlike Min(), evaluates each argument once. */
@@ -14,6 +15,14 @@ sooner(TimestampTz a, TimestampTz b)
 {
 	return a < b ? a : b;
 }
+
+/*
+ * A background worker of ours, to be registered: connected to a database, and not started again
+ * when it ends. Its main function is one that the library exports; the rest is its name. Allocates
+ * nothing.
+ */
+extern BackgroundWorker background_worker(const char *function, Datum argument, const char *type,
+										  const char *name, ...) pg_attribute_printf(4, 5);
 
 /* Ends with SIGTERM, rereads the configuration after SIGHUP. */
 extern void background_signals(void);

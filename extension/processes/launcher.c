@@ -39,6 +39,7 @@
 #define REQUEST_INTERVAL (5 * USECS_PER_SEC) /* the same, where one may be new */
 #define FIRST_PAUSE (1 * USECS_PER_SEC)		 /* after a failure; doubled each time */
 #define LONGEST_PAUSE (5 * USECS_PER_MINUTE)
+#define RESTART_PAUSE 5 /* seconds, of the launcher itself */
 
 /* What the launcher knows of the worker of a database. */
 typedef struct Started
@@ -54,29 +55,17 @@ typedef struct Started
 static Started started[MAX_DATABASES];
 static int nstarted = 0;
 
-static void
-register_launcher(void)
-{
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = 5,
-	};
-
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "haul_launcher_main");
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul launcher");
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul launcher");
-	RegisterBackgroundWorker(&worker);
-}
-
 void
 haul_launcher_register(void)
 {
+	BackgroundWorker worker =
+		background_worker("haul_launcher_main", (Datum) 0, "pg_haul launcher", "pg_haul launcher");
+
 	/* nothing of a cluster may change while pg_upgrade reads it */
 	if (IsBinaryUpgrade)
 		return;
-	register_launcher();
+	worker.bgw_restart_time = RESTART_PAUSE;
+	RegisterBackgroundWorker(&worker);
 }
 
 /* ---- which databases ---- */
@@ -201,21 +190,13 @@ put_off(Started *entry, TimestampTz now)
 static TimestampTz
 start_worker(Started *entry, TimestampTz now)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = ObjectIdGetDatum(entry->database),
-		.bgw_notify_pid = MyProcPid,
-	};
+	BackgroundWorker worker =
+		background_worker("haul_caretaker_main", ObjectIdGetDatum(entry->database),
+						  "pg_haul worker", "pg_haul worker for database %u", entry->database);
 	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 	bool registered;
 
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "haul_caretaker_main");
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul worker for database %u",
-			 entry->database);
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul worker");
+	worker.bgw_notify_pid = MyProcPid;
 	database_worker_starts(entry->database);
 	registered = RegisterDynamicBackgroundWorker(&worker, &entry->handle);
 	MemoryContextSwitchTo(caller);
