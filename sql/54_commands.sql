@@ -13,12 +13,26 @@ CREATE FUNCTION haul._wake_command_runner(pid integer) RETURNS void
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_wake_command_runner';
 
+-- Its process id; NULL: there is none.
+CREATE FUNCTION haul._command_runner() RETURNS integer
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT l.pid FROM pg_locks AS l
+		WHERE l.locktype = 'object' AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+			AND l.classid = 'haul.cron_runs'::regclass AND l.objid = 0 AND l.objsubid = 1 AND l.granted;
+END;
+
+-- The operator looks for the reason where he misses the outcome.
+CREATE FUNCTION haul._waits_for_process() RETURNS text
+	LANGUAGE sql IMMUTABLE
+RETURN 'waits for a free process: consider increasing max_worker_processes'::text;
+
 -- Makes sure that somebody runs the commands that are to run, and writes down how those ended that nobody saw ending.
 CREATE FUNCTION haul._run_commands() RETURNS void
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	waiting CONSTANT text := 'waits for a free process: consider increasing max_worker_processes';
+	waiting CONSTANT text := haul._waits_for_process();
 	runs record;
 	runner integer;
 BEGIN
@@ -29,12 +43,10 @@ BEGIN
 	IF NOT (runs.starting OR runs.running) IS TRUE THEN
 		RETURN;
 	END IF;
-	SELECT l.pid INTO runner FROM pg_locks AS l
-		WHERE l.locktype = 'object' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-			AND l.classid = 'haul.cron_runs'::regclass AND l.objid = 0 AND l.objsubid = 1 AND l.granted;
-	IF FOUND AND NOT runs.new THEN
+	runner := haul._command_runner();
+	IF runner IS NOT NULL AND NOT runs.new THEN
 		PERFORM haul._wake_command_runner(runner);
-	ELSIF FOUND THEN
+	ELSIF runner IS NOT NULL THEN
 		-- that may be about to end, and cannot see yet what this transaction brings
 		PERFORM haul._start_command_runner(true);
 	ELSIF NOT (runs.running OR runs.committed) THEN
@@ -48,6 +60,106 @@ BEGIN
 	END IF;
 END
 $$;
+
+-- ---- for the runner ----
+
+-- When the server started; of a standby: when it was promoted.
+CREATE FUNCTION haul._server_start() RETURNS timestamptz
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT max(a.backend_start) FROM pg_stat_activity AS a
+		WHERE a.backend_type IN ('checkpointer', 'logical replication launcher');
+END;
+
+-- A server that was down for long does not run everything late that should have run before.
+CREATE FUNCTION haul._discard_missed_commands() RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs SET state = 'failed', finished_at = clock_timestamp(),
+			message = 'missed: the server was stopped, or crashed, before it could run'
+		WHERE id IN (SELECT r.id FROM haul.cron_runs AS r
+						WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'starting'
+							AND r.fired_at < haul._server_start()
+							AND r.fired_at < clock_timestamp() - haul._setting('haul.misfire_grace')
+						FOR NO KEY UPDATE SKIP LOCKED);
+END;
+
+-- Of commands that run, but not in a process that the runner waits for, nobody will ever tell how they went. A process
+-- that was started last by the runner before may not be known yet. Returns how many of them still run.
+CREATE FUNCTION haul._adopt_commands(ours bigint[]) RETURNS bigint
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs AS r SET state = 'failed', finished_at = clock_timestamp(),
+			message = CASE WHEN r.started_at < haul._server_start()
+				THEN 'the server was stopped, or crashed, while it ran'
+				ELSE 'how it ended is not known: the process that waited for it was terminated' END
+		WHERE r.id IN (SELECT l.id FROM haul.cron_runs AS l
+						WHERE l.finished_at IS NULL AND l.command IS NOT NULL AND l.state = 'running'
+						FOR NO KEY UPDATE SKIP LOCKED)
+			AND r.id <> ALL (ours)
+			AND (r.started_at < haul._server_start()
+				OR (r.started_at < clock_timestamp() - interval '5 s'
+					AND NOT EXISTS (SELECT FROM pg_stat_activity AS a
+									WHERE a.pid = r.pid AND a.backend_type = 'pg_haul command')));
+	SELECT count(*) FROM haul.cron_runs AS r
+		WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running' AND r.id <> ALL (ours);
+END;
+
+-- Marks the next command as running, if there is one. busy: schedules of which one runs.
+CREATE FUNCTION haul._take_command(busy bigint[],
+		OUT run bigint, OUT schedule bigint, OUT command text, OUT database name, OUT username name, OUT at_home boolean)
+	RETURNS SETOF record
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs AS r SET state = 'running', started_at = clock_timestamp(), message = NULL
+		FROM (SELECT n.id,
+					 -- not as one who has got the name since it was fired
+					 CASE WHEN s.id IS NULL OR s.owner_id = haul._role_id(n.username) THEN n.username ELSE '' END AS username
+				FROM haul.cron_runs AS n LEFT JOIN haul.cron AS s ON s.id = n.cron_id
+				WHERE n.finished_at IS NULL AND n.command IS NOT NULL AND n.state = 'starting'
+					AND (s.overlap IS NOT DISTINCT FROM 'allow'
+						OR (n.cron_id <> ALL (busy)
+							AND NOT EXISTS (SELECT FROM haul.cron_runs AS o
+											WHERE o.cron_id = n.cron_id AND o.finished_at IS NULL AND o.command IS NOT NULL
+												AND o.state = 'running')))
+				ORDER BY n.run_at, n.id LIMIT 1 FOR UPDATE OF n SKIP LOCKED) AS next
+		WHERE r.id = next.id
+		RETURNING r.id, r.cron_id, r.command, coalesce(r.database, current_database()), next.username,
+			coalesce(r.database, current_database()) = current_database();
+END;
+
+-- No process was to be had for it.
+CREATE FUNCTION haul._put_command_back(run bigint) RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs SET state = 'starting', started_at = NULL, message = haul._waits_for_process()
+		WHERE id = run AND state = 'running';
+END;
+
+CREATE FUNCTION haul._command_began(run bigint, pid integer) RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs AS r SET pid = _command_began.pid WHERE r.id = run AND r.state = 'running';
+END;
+
+-- pid: 0 if it is not known.
+CREATE FUNCTION haul._command_ended(run bigint, succeeded boolean, pid integer, message text) RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.cron_runs AS r
+		SET state = CASE WHEN succeeded THEN 'succeeded' ELSE 'failed' END, finished_at = clock_timestamp(),
+			pid = nullif(_command_ended.pid, 0), message = _command_ended.message
+		WHERE r.id = run AND r.state = 'running';
+END;
+
+CREATE FUNCTION haul._has_commands() RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM haul.cron_runs AS r
+					WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state IN ('starting', 'running'));
+END;
+
+-- ---- what there may be in haul.cron_runs ----
 
 -- What ran, or was about to, when a dump was made does not go on where it is restored.
 CREATE FUNCTION haul._check_cron_run() RETURNS trigger

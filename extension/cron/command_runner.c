@@ -43,11 +43,6 @@
 #define LOOK_INTERVAL USECS_PER_SEC /* at what no signal tells */
 #define LONGEST_PAUSE (10 * USECS_PER_SEC)
 
-/* When the server started; of a standby: when it was promoted. */
-#define SERVER_START                                                                               \
-	"(SELECT max(backend_start) FROM pg_catalog.pg_stat_activity"                                  \
-	" WHERE backend_type IN ('checkpointer', 'logical replication launcher'))"
-
 /* A command whose process runs, or is about to. */
 typedef struct Command
 {
@@ -66,21 +61,22 @@ static int64 adopted = 0; /* commands that run and are not ours: of a runner tha
 static TimestampTz start_at;  /* not before then, since no process was to be had */
 static TimestampTz delay = 0; /* after the next refusal */
 
+/* Calls a function of the extension, none of whose arguments is null; returns how many rows. */
 static uint64
-query(const char *text, int nargs, Oid *types, Datum *values, const char *nulls)
+call(const char *select, int nargs, Oid *types, Datum *values)
 {
-	if (SPI_execute_with_args(text, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not run \"%s\": %s", text, SPI_result_code_string(SPI_result));
+	if (SPI_execute_with_args(select, nargs, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", select);
 	return SPI_processed;
 }
 
-/* A column of a row of the result; NULL as 0. */
+/* A column of the first row of the result; NULL as 0. */
 static Datum
-result(uint64 row, int column)
+result(int column)
 {
 	bool isnull;
 
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
 }
 
 static Datum
@@ -147,20 +143,6 @@ release_locks(int code, Datum arg)
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
 }
 
-/* Process id of the one that has the lock; 0: none. With SPI. */
-static int
-find_runner(void)
-{
-	Oid types[] = {OIDOID, OIDOID};
-	Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(runs)};
-
-	if (query("SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'object' AND database = $1"
-			  " AND classid = $2 AND objid = 0 AND objsubid = 1 AND granted",
-			  2, types, values, NULL) == 0)
-		return 0;
-	return DatumGetInt32(result(0, 1));
-}
-
 static void
 wake(int pid)
 {
@@ -176,7 +158,8 @@ wake_other(void)
 {
 	if (!begin("wake"))
 		return;
-	wake(find_runner());
+	(void) call("SELECT haul._command_runner()", 0, NULL, NULL);
+	wake(DatumGetInt32(result(1)));
 	commit();
 }
 
@@ -194,10 +177,6 @@ our_runs(void)
 	return array_of(ids, count);
 }
 
-/*
- * Of commands that run, but not in a process that we wait for, nobody will ever tell how they went.
- * A process that was started last by the runner before may not be known yet.
- */
 static bool
 adopt(void)
 {
@@ -207,43 +186,18 @@ adopt(void)
 	if (!begin("adopt"))
 		return false;
 	ours = our_runs();
-	(void) query(
-		"UPDATE haul.cron_runs AS r"
-		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(), message ="
-		" CASE WHEN r.started_at < " SERVER_START
-		" THEN 'the server was stopped, or crashed, while it ran'"
-		" ELSE 'how it ended is not known: the process that waited for it was terminated' END"
-		" WHERE r.id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
-		" AND l.command IS NOT NULL AND l.state = 'running' FOR NO KEY UPDATE SKIP LOCKED)"
-		" AND r.id <> ALL ($1) AND (r.started_at < " SERVER_START
-		" OR (r.started_at < pg_catalog.clock_timestamp() - interval '5 s'"
-		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a"
-		" WHERE a.pid = r.pid AND a.backend_type = 'pg_haul command')))",
-		1, &type, &ours, NULL);
-	(void) query("SELECT pg_catalog.count(*) FROM haul.cron_runs AS r"
-				 " WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'running'"
-				 " AND r.id <> ALL ($1)",
-				 1, &type, &ours, NULL);
-	adopted = DatumGetInt64(result(0, 1));
+	(void) call("SELECT haul._adopt_commands($1)", 1, &type, &ours);
+	adopted = DatumGetInt64(result(1));
 	commit();
 	return true;
 }
 
-/* A server that was down for long does not run everything late that should have run before. */
 static bool
 discard_missed(void)
 {
 	if (!begin("discard missed"))
 		return false;
-	(void) query(
-		"UPDATE haul.cron_runs"
-		" SET state = 'failed', finished_at = pg_catalog.clock_timestamp(),"
-		" message = 'missed: the server was stopped, or crashed, before it could run'"
-		" WHERE id IN (SELECT l.id FROM haul.cron_runs AS l WHERE l.finished_at IS NULL"
-		" AND l.command IS NOT NULL AND l.state = 'starting' AND l.fired_at < " SERVER_START
-		" AND l.fired_at < pg_catalog.clock_timestamp() - haul._setting('haul.misfire_grace')"
-		" FOR NO KEY UPDATE SKIP LOCKED)",
-		0, NULL, NULL, NULL);
+	(void) call("SELECT haul._discard_missed_commands()", 0, NULL, NULL);
 	commit();
 	return true;
 }
@@ -253,9 +207,8 @@ discard_missed(void)
 static bool
 record_end(const Command *command)
 {
-	Oid types[] = {INT8OID, TEXTOID, INT4OID, TEXTOID};
+	Oid types[] = {INT8OID, BOOLOID, INT4OID, TEXTOID};
 	const CommandOrder *order = command->order;
-	bool succeeded = order->outcome == COMMAND_SUCCEEDED;
 	const char *message = order->outcome == COMMAND_OPEN
 							  ? "its process ended before the command did"
 							  : order->message;
@@ -264,14 +217,10 @@ record_end(const Command *command)
 	if (!begin("record the end of a command"))
 		return false;
 	values[0] = Int64GetDatum(command->run);
-	values[1] = CStringGetTextDatum(succeeded ? "succeeded" : "failed");
+	values[1] = BoolGetDatum(order->outcome == COMMAND_SUCCEEDED);
 	values[2] = Int32GetDatum(order->pid);
 	values[3] = CStringGetTextDatum(message);
-	(void) query("UPDATE haul.cron_runs"
-				 " SET state = $2, finished_at = pg_catalog.clock_timestamp(),"
-				 " pid = nullif($3, 0), message = $4"
-				 " WHERE id = $1 AND state = 'running'",
-				 4, types, values, NULL);
+	(void) call("SELECT haul._command_ended($1, $2, $3, $4)", lengthof(types), types, values);
 	commit();
 	return true;
 }
@@ -284,8 +233,7 @@ record_pid(Command *command)
 
 	if (!begin("record the process of a command"))
 		return false;
-	(void) query("UPDATE haul.cron_runs SET pid = $2 WHERE id = $1 AND state = 'running'", 2, types,
-				 values, NULL);
+	(void) call("SELECT haul._command_began($1, $2)", lengthof(types), types, values);
 	commit();
 	command->pid_is_known = true;
 	return true;
@@ -374,60 +322,42 @@ make_segment(Size size)
 	return segment;
 }
 
-/* Marks the next command as running. *command is NULL when there is none. */
+/* Takes the next command, which counts as running from then on. *command is NULL when there is
+ * none. */
 static bool
 take(Command **command)
 {
-	static const char *const next =
-		"SELECT r.id, r.cron_id, r.command, coalesce(r.database, pg_catalog.current_database()),"
-		/* not as one who has got the name since it was fired */
-		" CASE WHEN s.id IS NULL OR s.owner_id = haul._role_id(r.username) THEN r.username ELSE '' "
-		"END,"
-		" coalesce(r.database, pg_catalog.current_database()) = pg_catalog.current_database()"
-		" FROM haul.cron_runs AS r LEFT JOIN haul.cron AS s ON s.id = r.cron_id"
-		" WHERE r.finished_at IS NULL AND r.command IS NOT NULL AND r.state = 'starting'"
-		" AND (EXISTS (SELECT FROM haul.cron AS c WHERE c.id = r.cron_id AND c.overlap = 'allow')"
-		" OR (r.cron_id <> ALL ($1) AND NOT EXISTS (SELECT FROM haul.cron_runs AS o"
-		" WHERE o.cron_id = r.cron_id AND o.finished_at IS NULL AND o.command IS NOT NULL"
-		" AND o.state = 'running')))"
-		" ORDER BY r.run_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED";
 	Oid type = INT8ARRAYOID;
-	Oid run_type = INT8OID;
-	Datum value;
+	Datum busy;
 
 	*command = NULL;
 	if (!begin("take a command"))
 		return false;
-	value = schedules_at_work();
-	if (query(next, 1, &type, &value, NULL) == 1)
+	busy = schedules_at_work();
+	if (call("SELECT run, schedule, command, database, username, at_home"
+			 " FROM haul._take_command($1)",
+			 1, &type, &busy) == 1)
 	{
-		Datum run = result(0, 1);
-		const char *body = TextDatumGetCString(result(0, 3));
-		Name name = DatumGetName(result(0, 4));
+		const char *body = TextDatumGetCString(result(3));
 		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 		Size size = offsetof(CommandOrder, text) + strlen(body) + 1;
 		Command *taken = palloc0(sizeof(Command));
 
-		taken->run = DatumGetInt64(run);
-		taken->schedule = DatumGetInt64(result(0, 2));
-		taken->at_home = DatumGetBool(result(0, 6));
+		taken->run = DatumGetInt64(result(1));
+		taken->schedule = DatumGetInt64(result(2));
+		taken->at_home = DatumGetBool(result(6));
 		taken->segment = make_segment(size);
 		if (taken->segment != NULL)
 		{
 			taken->order = dsm_segment_address(taken->segment);
 			memset(taken->order, 0, offsetof(CommandOrder, text));
 			taken->order->encoding = GetDatabaseEncoding();
-			taken->order->database = *name;
-			taken->order->username = *DatumGetName(result(0, 5));
+			taken->order->database = *DatumGetName(result(4));
+			taken->order->username = *DatumGetName(result(5));
 			strcpy(taken->order->text, body);
 		}
 		commands = lappend(commands, taken);
 		MemoryContextSwitchTo(caller);
-		(void) query(
-			"UPDATE haul.cron_runs"
-			" SET state = 'running', started_at = pg_catalog.clock_timestamp(), message = NULL"
-			" WHERE id = $1",
-			1, &run_type, &run, NULL);
 		*command = taken;
 	}
 	commit();
@@ -437,30 +367,22 @@ take(Command **command)
 static bool
 start_process(Command *command)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_notify_pid = MyProcPid,
-	};
+	BackgroundWorker worker;
 	MemoryContext caller;
 	bool started;
 
 	if (command->segment == NULL)
 		return false;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(command->segment));
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "haul_command_main");
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul command of run " INT64_FORMAT,
-			 command->run);
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul command");
+	worker =
+		background_worker("haul_command_main", UInt32GetDatum(dsm_segment_handle(command->segment)),
+						  "pg_haul command", "pg_haul command of run " INT64_FORMAT, command->run);
+	worker.bgw_notify_pid = MyProcPid;
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	started = RegisterDynamicBackgroundWorker(&worker, &command->handle);
 	MemoryContextSwitchTo(caller);
 	return started;
 }
 
-/* The operator looks for the reason where he misses the outcome. */
 static bool
 put_back(Command *command)
 {
@@ -469,10 +391,7 @@ put_back(Command *command)
 
 	if (!begin("put a command back"))
 		return false;
-	(void) query("UPDATE haul.cron_runs SET state = 'starting', started_at = NULL, message ="
-				 " 'waits for a free process: consider increasing max_worker_processes'"
-				 " WHERE id = $1 AND state = 'running'",
-				 1, &type, &run, NULL);
+	(void) call("SELECT haul._put_command_back($1)", 1, &type, &run);
 	commit();
 	forget(command);
 	delay = delay == 0 ? LOOK_INTERVAL : Min(2 * delay, LONGEST_PAUSE);
@@ -508,10 +427,8 @@ is_anything_left(void)
 
 	if (!begin("look for commands"))
 		return false;
-	left = query("SELECT FROM haul.cron_runs"
-				 " WHERE finished_at IS NULL AND command IS NOT NULL"
-				 " AND state IN ('starting', 'running') LIMIT 1",
-				 0, NULL, NULL, NULL) > 0;
+	(void) call("SELECT haul._has_commands()", 0, NULL, NULL);
+	left = DatumGetBool(result(1));
 	commit();
 	return left;
 }
@@ -591,19 +508,10 @@ haul_command_runner_main(Datum arg)
 static bool
 start_runner(void)
 {
-	BackgroundWorker worker = {
-		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId),
-	};
+	BackgroundWorker worker =
+		background_worker("haul_command_runner_main", ObjectIdGetDatum(MyDatabaseId),
+						  "pg_haul commands", "pg_haul commands of database %u", MyDatabaseId);
 
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
-			 "haul_command_runner_main");
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "pg_haul commands of database %u",
-			 MyDatabaseId);
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "pg_haul commands");
 	/* without a handle it allocates nothing, so that it may be called when a transaction has ended
 	 */
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
