@@ -185,8 +185,8 @@ SELECT haul.register_worker('name',
 '{"queues": ["a", {"name": "b"}, {"name": "c", "weight": 2.5}], "exclude": ["d"], "kinds": ["k"], "min_priority": 2,
 "max_priority": 3, "order": "weighted", "max_threads": 4, "hostname": "h", "pid": 5, "confirm_start": true, "wake":
 "worker"}') AS w \gset
-SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at', 'lost_at'] FROM haul.workers AS w
-	WHERE id = :w),
+SELECT is((SELECT to_jsonb(w) - ARRAY['started_at', 'last_heartbeat_at', 'lost_at', 'owner', 'owner_id']
+	FROM haul.workers AS w WHERE id = :w),
 	jsonb_build_object('id', :w) ||
 '{"name": "name", "hostname": "h", "pid": 5, "queues": ["a", "b", "c"], "weights": [1, 1, 2.5], "exclude": ["d"],
 "kinds": ["k"], "min_priority": 2, "max_priority": 3, "queue_order": "weighted", "namespace": null, "max_threads": 4,

@@ -178,6 +178,89 @@ SELECT is(helper.as_role('haul_test_worker', statement), '42501', helper.label('
 	$$ SELECT haul._fold() $$, $$ SELECT haul._release_orphans() $$,
 		$$ SET haul.keep_completed = 0 $$]) AS statement;
 
+-- A worker belongs to the role that registered it.
+CREATE ROLE haul_test_fellow;
+CREATE ROLE haul_test_deputy IN ROLE haul_test_fellow;
+SELECT haul.grant_worker('haul_test_fellow'), haul.grant_worker('haul_test_deputy');
+GRANT USAGE ON SCHEMA helper TO haul_test_fellow, haul_test_deputy;
+INSERT INTO haul.jobs (kind, queue, max_attempts) SELECT 'k' || n, 'fellow', 2 FROM generate_series(1, 20) AS n;
+SET LOCAL ROLE haul_test_fellow;
+SELECT haul.register_worker('f', '{"queues": ["fellow"], "hostname": "h", "pid": 1}') AS f \gset
+SELECT min(id) AS id, max(claim) AS claim FROM haul.checkout(:f) \gset
+RESET ROLE;
+SELECT results_eq(format($$ SELECT owner, owner_id::regrole::text FROM haul.workers WHERE id = %s $$, :f),
+	$$ VALUES ('haul_test_fellow'::name, 'haul_test_fellow') $$, 'a worker belongs to the role that registered it');
+UPDATE haul.workers SET last_heartbeat_at = '2020-01-01' WHERE id = :f;
+-- calls for worker w about a job: $1, and whether a role that may not makes an error of them
+CREATE FUNCTION helper.calls(w bigint, job bigint, claim integer) RETURNS SETOF text LANGUAGE sql
+AS $$
+	SELECT format(s, w, job, claim) FROM unnest(ARRAY[
+		'SELECT haul.checkout(%1$s)', 'SELECT haul.next_due(%1$s)', 'SELECT haul.heartbeat(%1$s)',
+		'SELECT haul.heartbeat(%1$s, 1, ''draining'')',
+		'SELECT haul.start(%1$s, ARRAY[%2$s], ARRAY[%3$s])', 'SELECT haul.progress(%1$s, %2$s, %3$s, ''1'')',
+		'SELECT haul.complete(%1$s, ARRAY[%2$s], ARRAY[%3$s])',
+		'SELECT haul.complete(%1$s, ARRAY[%2$s], ARRAY[%3$s], strict => true)',
+		'SELECT haul.fail(%1$s, %2$s, %3$s, ''e'')', 'SELECT haul.discard(%1$s, %2$s, %3$s, ''r'')',
+		'SELECT haul.cancelled(%1$s, %2$s, %3$s, ''r'')', 'SELECT haul.snooze(%1$s, %2$s, %3$s, ''0'')',
+		'SELECT haul.release(%1$s, ARRAY[%2$s], ARRAY[%3$s])',
+		'SELECT haul.release(%1$s, ARRAY[%2$s], ARRAY[%3$s], false)',
+		'SELECT haul.reconcile(%1$s, ''{}'', ''{}'')', 'SELECT haul.unregister_worker(%1$s)']) AS s
+$$;
+SELECT is(helper.as_role(role, statement), '42501', helper.label(role || ', not: ', statement))
+	FROM unnest(ARRAY['haul_test_worker', 'haul_test_producer']) AS role, helper.calls(:f, :id, :claim) AS statement;
+SELECT is((SELECT last_heartbeat_at FROM haul.workers WHERE id = :f), '2020-01-01'::timestamptz,
+	'nobody else speaks for it');
+SELECT helper.has(helper.job(:id), jsonb_build_object('state', 'running', 'worker_id', :f), 'or takes its jobs');
+SET LOCAL ROLE haul_test_worker;
+SELECT message, hint FROM helper.refusal(format('SELECT haul.heartbeat(%s)', :f)) \gset
+RESET ROLE;
+SELECT is(:'message'::text, format('worker %s belongs to role "haul_test_fellow"', :f), 'the error says whose it is');
+SELECT alike(:'hint'::text, 'Register a worker of your own%', 'and what to do');
+-- nor does a new process of its name bury it, if that is another role's
+UPDATE haul.workers SET lost_at = clock_timestamp() WHERE id = :f;
+SELECT is(helper.as_role('haul_test_worker', $$ SELECT haul.register_worker('f', '{"hostname": "h", "pid": 2}') $$),
+	'ok', 'another may have the same name');
+SELECT isnt_empty(format('SELECT FROM haul.workers WHERE id = %s', :f), 'which does it no harm');
+UPDATE haul.workers SET lost_at = NULL WHERE id = :f;
+-- Members of the role, administrators and superusers are as good.
+SELECT is(helper.as_role(role, format(statement, :f)), 'ok', role || ': ' || statement)
+	FROM unnest(ARRAY['haul_test_deputy', 'haul_test_admin', 'postgres', 'haul_test_fellow']) AS role,
+		 unnest(ARRAY['SELECT haul.heartbeat(%s)', 'SELECT haul.checkout(%s)', 'SELECT haul.next_due(%s)',
+			'SELECT haul.complete(%1$s, array_agg(c.id), array_agg(c.claim), strict => true) FROM haul.checkout(%1$s) AS c',
+			'SELECT haul.reconcile(%s, ''{}'', ''{}'')']) AS statement;
+REVOKE haul_test_fellow FROM haul_test_deputy;
+SELECT is(helper.as_role('haul_test_deputy', format('SELECT haul.reconcile(%s, ''{}'', ''{}'')', :f)), '42501',
+	'who is no member any more is not');
+ALTER ROLE haul_test_fellow RENAME TO haul_test_mate;
+SELECT is(helper.as_role('haul_test_mate', format('SELECT haul.heartbeat(%s)', :f)), 'ok',
+	'a role of a new name is the same');
+SELECT haul.revoke('haul_test_mate');
+REVOKE ALL ON SCHEMA helper FROM haul_test_mate;
+DROP ROLE haul_test_mate;
+CREATE ROLE haul_test_mate;
+SELECT haul.grant_worker('haul_test_mate');
+GRANT USAGE ON SCHEMA helper TO haul_test_mate;
+SELECT is(helper.as_role('haul_test_mate', statement), '42501', helper.label('who gets the name, not: ', statement))
+	FROM helper.calls(:f, :id, :claim) AS statement;
+SELECT is((helper.refusal(format('SET LOCAL ROLE haul_test_mate; SELECT haul.heartbeat(%s)', :f))).message,
+	format('worker %s belongs to a role that does not exist any more', :f), 'which is said');
+RESET ROLE;
+SELECT is(helper.as_role('haul_test_admin', format('SELECT haul.unregister_worker(%s)', :f)), 'ok',
+	'an administrator sees to it');
+-- a dump knows roles by name
+COPY haul.workers (id, name, owner, owner_id) FROM STDIN;
+900001	restored	haul_test_mate	4242424242
+900002	restored	haul_test_absent	10
+\.
+SELECT results_eq($$ SELECT coalesce(r.rolname, 'nobody') = 'haul_test_mate'
+	FROM haul.workers AS w LEFT JOIN pg_roles AS r ON r.oid = w.owner_id WHERE w.name = 'restored'
+	ORDER BY w.id $$, $$ VALUES (true), (false) $$,
+	'in a restored database a worker belongs to the role of the name');
+SELECT is(helper.as_role('haul_test_mate', 'SELECT haul.heartbeat(900001)'), 'ok', 'that serves it');
+SELECT is(helper.as_role('haul_test_mate', 'SELECT haul.heartbeat(900002)'), '42501', 'and no other');
+DELETE FROM haul.workers;
+DELETE FROM haul.jobs WHERE queue = 'fellow';
+
 -- The administrator
 INSERT INTO haul.jobs (kind, queue) VALUES ('a', 'admin');
 SELECT is(helper.as_role('haul_test_admin', statement), 'ok', helper.label('admin: ', statement)) FROM unnest(ARRAY[

@@ -494,22 +494,29 @@ SELECT is(helper.as_role('haul_test_admin', statement), '42501', 'admin, not: ' 
 	$$ UPDATE haul.cron SET last_run_at = now() $$,
 	$$ DELETE FROM haul.cron_runs $$,
 	$$ SELECT haul._fire() $$]) AS statement;
+CREATE VIEW helper.command AS SELECT id FROM haul.cron WHERE name = 'command';
+GRANT SELECT ON helper.command TO PUBLIC;
 SELECT is(helper.as_role('haul_test_rival', statement), '42501', 'another admin, not: ' || statement) FROM unnest(ARRAY[
-	$$ UPDATE haul.cron SET command = 'SELECT 2' WHERE name = 'command' $$,
-	$$ UPDATE haul.cron SET schedule = '@hourly' WHERE name = 'command' $$,
-	$$ UPDATE haul.cron SET command = NULL, kind = 'k' WHERE name = 'command' $$,
+	$$ SELECT haul.alter_job(id, command => 'SELECT 2') FROM helper.command $$,
+	$$ SELECT haul.unschedule(id) FROM helper.command $$,
+	$$ SELECT haul.unschedule('command') $$,
 	$$ UPDATE haul.cron SET command = 'SELECT 2', kind = NULL WHERE name = 'job' $$,
 	$$ UPDATE haul.cron SET owner = 'haul_test_rival' $$,
-	$$ UPDATE haul.cron SET owner = 'postgres' WHERE name = 'job' $$,
-	$$ DELETE FROM haul.cron WHERE name = 'command' $$]) AS statement;
+	$$ UPDATE haul.cron SET owner = 'postgres' WHERE name = 'job' $$]) AS statement;
 SELECT is(helper.as_role('haul_test_rival', statement), 'ok', 'another admin: ' || statement) FROM unnest(ARRAY[
 	$$ UPDATE haul.cron SET schedule = '@hourly' WHERE name = 'job' $$,
-	$$ DELETE FROM haul.cron WHERE name = 'other' $$]) AS statement;
+	$$ DELETE FROM haul.cron WHERE name = 'other' $$,
+	-- of which they see nothing
+	$$ UPDATE haul.cron SET command = 'SELECT 2' WHERE name = 'command' $$,
+	$$ UPDATE haul.cron SET command = NULL, kind = 'k' WHERE name = 'command' $$,
+	$$ DELETE FROM haul.cron WHERE command = 'SELECT 1' $$]) AS statement;
+SELECT results_eq($$ SELECT command FROM haul.cron WHERE name = 'command' $$, $$ VALUES ('SELECT 1'::text) $$,
+	'a command of another stays as it is');
 SELECT is(helper.as_role('haul_test_deputy', statement), 'ok', 'a member of the owner: ' || statement)
 	FROM unnest(ARRAY[
 	$$ UPDATE haul.cron SET command = 'SELECT 3' WHERE name = 'command' $$,
 	$$ UPDATE haul.cron SET owner = 'haul_test_deputy' WHERE name = 'command' $$]) AS statement;
-SELECT is(helper.as_role('haul_test_admin', $$ DELETE FROM haul.cron WHERE name = 'command' $$), '42501',
+SELECT is(helper.as_role('haul_test_admin', $$ SELECT haul.unschedule('command') $$), '42501',
 	'then it is not the other''s any more');
 SELECT is((helper.refusal($$ UPDATE haul.cron SET owner = 'haul_test_absent' WHERE name = 'job' $$)).state, '42704',
 	'an owner must exist');

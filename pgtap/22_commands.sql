@@ -192,16 +192,36 @@ SELECT is(helper.as_role('haul_test_admin', statement), 'ok', statement) FROM un
 	$$ SELECT haul.alter_job(id, command => 'SELECT 2') FROM haul.cron WHERE name = 'team' $$,
 	$$ SELECT haul.alter_job(id, username => 'haul_test_team') FROM haul.cron WHERE name = 'own' $$,
 	$$ SELECT haul.alter_job(id, username => 'haul_test_admin') FROM haul.cron WHERE name = 'own' $$]) AS statement;
+CREATE VIEW helper.ids AS SELECT id, name FROM haul.cron;
+GRANT SELECT ON helper.ids TO haul_test_other, haul_test_worker;
 SELECT is(helper.as_role(role, statement), '42501', role || ', not: ' || btrim(statement)) FROM unnest(ARRAY[
 	$$ SELECT haul.schedule_in_database('x', '@daily', 'SELECT 1', 'template1', 'postgres') $$,
-	$$ SELECT haul.alter_job(id, command => 'SELECT 2') FROM haul.cron WHERE name = 'own' $$,
-	$$ SELECT haul.alter_job(id, username => 'haul_test_other') FROM haul.cron WHERE name = 'own' $$,
+	$$ SELECT haul.alter_job(id, command => 'SELECT 2') FROM helper.ids WHERE name = 'own' $$,
+	$$ SELECT haul.alter_job(id, username => 'haul_test_other') FROM helper.ids WHERE name = 'own' $$,
 	$$ SELECT haul.alter_job(id, username => 'postgres') FROM haul.cron WHERE name = 'theirs' $$,
 	$$ SELECT haul.unschedule('own') $$, $$ SELECT haul.unschedule('team') $$,
 	$$ SELECT haul.import_pg_cron() $$, $$ SELECT haul._run_commands() $$, $$ SELECT haul._start_command_runner(true) $$,
 	$$ INSERT INTO haul.cron_runs (cron_id, name, run_at, state) VALUES (1, 'x', now(), 'starting') $$,
 	$$ UPDATE haul.cron_runs SET username = 'postgres' $$]) AS statement, unnest(ARRAY['haul_test_other',
 		'haul_test_worker']) AS role;
+-- What one administrator runs, and what came of it, another does not read.
+INSERT INTO haul.cron_runs (cron_id, name, run_at, state, command, username, message, finished_at)
+	SELECT id, name, now() + interval '1 min', 'failed', command, owner, 'secret error', now() FROM haul.cron
+		WHERE name IN ('own', 'team');
+SELECT is(helper.as_role(role, statement), readable, format('%s reads: %s', role, btrim(statement)))
+	FROM (VALUES ('haul_test_admin', '{own,team}', '{"SELECT 1","SELECT 2"}', 'own'),
+				 ('haul_test_other', 'ok', 'ok', 'ok')) AS v (role, schedules, commands, runs),
+		 LATERAL (VALUES
+			($$ SELECT array_agg(name ORDER BY name) FROM haul.cron WHERE name IN ('own', 'team') $$, schedules),
+			($$ SELECT array_agg(what ORDER BY what) FILTER (WHERE what IS NOT NULL) FROM haul.cron_status
+				WHERE name IN ('own', 'team') $$, commands),
+			($$ SELECT string_agg(name, ',') FROM haul.cron_runs WHERE message = 'secret error' $$, runs),
+			($$ SELECT string_agg('own', ',') FROM haul.job_run_details WHERE return_message = 'secret error' $$, runs))
+		 	AS s (statement, readable);
+SELECT is(helper.as_role('haul_test_other', $$ SELECT string_agg(name, ',' ORDER BY name) FROM haul.cron_status
+	WHERE name IN ('own', 'team') $$), 'own,team', 'but that there are schedules');
+SELECT isnt(helper.as_role('haul_test_other', $$ SELECT name FROM haul.cron_runs WHERE job_id IS NOT NULL $$), 'ok',
+	'and the runs of jobs');
 SELECT is(helper.as_role('haul_test_worker', statement), '42501', 'worker, not: ' || btrim(statement))
 	FROM unnest(ARRAY[
 	$$ SELECT haul.schedule('@daily', 'SELECT 1') $$, $$ SELECT haul.schedule('n', '@daily', 'SELECT 1') $$,

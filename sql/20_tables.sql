@@ -225,7 +225,9 @@ CREATE TABLE haul.workers (
 	busy              integer NOT NULL DEFAULT 0,
 	last_heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	status            text NOT NULL DEFAULT 'running',
-	lost_at           timestamptz
+	lost_at           timestamptz,
+	owner             name NOT NULL DEFAULT current_user,
+	owner_id          oid
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE haul.workers IS 'One row per worker. DELETE of a row releases the jobs it holds, at once';
 COMMENT ON COLUMN haul.workers.id IS 'Never used again for another worker';
@@ -256,6 +258,10 @@ COMMENT ON COLUMN haul.workers.lost_at
 	IS 'When it was given up: silent for longer than haul.worker_timeout, or its sessions ended. What may run again is '
 	'offered to others, uncharged. '
 	'NULL: it lives. It may come back until haul.lost_timeout is over; then it counts as dead, and the row is deleted';
+COMMENT ON COLUMN haul.workers.owner
+	IS 'Role that registered it, set by the server: only that role, its members and who may delete the row act for it';
+COMMENT ON COLUMN haul.workers.owner_id
+	IS 'The owner as pg_authid.oid, set by the server: not one who gets the name later; 0: it is gone';
 
 -- Jobs of lost workers that are offered to others although nobody knows yet whether the worker died.
 CREATE TABLE haul._offers (

@@ -2,7 +2,25 @@
 -- open haul.jobs themselves; the right to EXECUTE them is the right to work.
 
 CREATE FUNCTION haul.register_worker(name text, options jsonb DEFAULT '{}') RETURNS bigint
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_register_worker';
+COMMENT ON FUNCTION haul.register_worker(text, jsonb) IS
+'Registers a worker; returns its id, which is never used again. It belongs to the current role: calls for it by a role
+that is no member of that one, and may not delete rows of haul.workers, raise 42501.
+Options: queues (names, or objects {"name","weight"}; default all), exclude (names), kinds (names; default all),
+min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
+confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
+wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on
+channel haul, payload the queue;
+an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat
+are then the worker''s own, and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls,
+or calls haul.checkout_wait.
+Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
+Errors: 22023 for an unknown option or a bad value.';
+
+-- Makes the row of a worker that belongs to a role, with the rights of the extension's owner.
+CREATE FUNCTION haul._register_worker(name text, options jsonb, owner name) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	known    CONSTANT text[] := ARRAY['queues', 'exclude', 'kinds', 'min_priority', 'max_priority', 'order',
@@ -121,34 +139,24 @@ BEGIN
 	-- A new process of the same name on the same host: that one will not come back.
 	PERFORM haul._bury(ARRAY(
 		SELECT w.id FROM haul.workers AS w
-			WHERE w.lost_at IS NOT NULL AND w.name = register_worker.name AND w.hostname = options ->> 'hostname'
+			WHERE w.lost_at IS NOT NULL AND w.owner_id = haul._role_id(_register_worker.owner)
+				AND w.name = _register_worker.name AND w.hostname = options ->> 'hostname'
 				AND w.pid <> (options ->> 'pid')::integer));
 
 	PERFORM haul._add_history(clock_timestamp(), true);
 	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
-							  queue_order, namespace, max_threads, confirm_start, wake)
-		VALUES (register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,
+							  queue_order, namespace, max_threads, confirm_start, wake, owner)
+		VALUES (_register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,
 				excluded,
 				(SELECT array_agg(k) FROM jsonb_array_elements_text(options -> 'kinds') AS k),
 				lowest, highest, ordering, options ->> 'namespace',
 				coalesce((options ->> 'max_threads')::integer, 1),
-				coalesce((options ->> 'confirm_start')::boolean, false), coalesce(options ->> 'wake', 'queue'))
+				coalesce((options ->> 'confirm_start')::boolean, false), coalesce(options ->> 'wake', 'queue'),
+				_register_worker.owner)
 		RETURNING workers.id INTO id;
 	RETURN id;
 END
 $$;
-COMMENT ON FUNCTION haul.register_worker(text, jsonb) IS
-'Registers a worker; returns its id, which is never used again.
-Options: queues (names, or objects {"name","weight"}; default all), exclude (names), kinds (names; default all),
-min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
-confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
-wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on
-channel haul, payload the queue;
-an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat
-are then the worker''s own, and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls,
-or calls haul.checkout_wait.
-Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
-Errors: 22023 for an unknown option or a bad value.';
 
 -- Within a namespace, queues may be named with or without it.
 CREATE FUNCTION haul._in_namespace(queues text[], namespace text) RETURNS text[]

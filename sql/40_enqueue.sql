@@ -167,6 +167,18 @@ CREATE TRIGGER haul_refuse_truncate BEFORE TRUNCATE ON haul.jobs
 CREATE TRIGGER haul_refuse_truncate BEFORE TRUNCATE ON haul.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION haul._refuse_truncate();
 
+-- A worker's row belongs to the role of its owner's name, in a restored database, too.
+CREATE FUNCTION haul._own_worker() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	new.owner_id := haul._role_id(new.owner);
+	RETURN new;
+END
+$$;
+CREATE TRIGGER haul_own_worker BEFORE INSERT ON haul.workers
+	FOR EACH ROW EXECUTE FUNCTION haul._own_worker();
+
 -- Deleting a worker's row releases what it holds.
 CREATE FUNCTION haul._release_worker() RETURNS trigger
 	LANGUAGE c

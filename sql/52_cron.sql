@@ -294,12 +294,36 @@ $$;
 CREATE TRIGGER haul_cancel_cron_jobs AFTER DELETE ON haul.cron
 	FOR EACH ROW WHEN (old.kind IS NOT NULL) EXECUTE FUNCTION haul._cancel_cron_jobs();
 
--- Who may read haul.jobs sees all schedules, who may change it changes them; others see and change those of
--- roles that they could become.
+-- Who may read haul.jobs sees all schedules of jobs, who may change it changes them; schedules with a command, and what
+-- others have, only who could become the owner. What there is besides, haul.cron_status tells.
 ALTER TABLE haul.cron ENABLE ROW LEVEL SECURITY;
-CREATE POLICY every_reader ON haul.cron FOR SELECT USING (has_table_privilege('haul.jobs', 'SELECT'));
-CREATE POLICY administrators ON haul.cron USING (has_table_privilege('haul.jobs', 'UPDATE'));
+CREATE POLICY every_reader ON haul.cron FOR SELECT
+	USING (command IS NULL AND has_table_privilege('haul.jobs', 'SELECT'));
+CREATE POLICY administrators ON haul.cron USING (command IS NULL AND has_table_privilege('haul.jobs', 'UPDATE'));
 CREATE POLICY owners ON haul.cron USING (haul._acts_for(owner_id));
+
+-- The owner of the schedule with a command that has the id or the name, for those who do not see it; NULL: there is
+-- none.
+CREATE FUNCTION haul._command_owner(job_id bigint, job_name text) RETURNS name
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.owner FROM haul.cron AS c WHERE (c.id = job_id OR c.name = job_name) AND c.command IS NOT NULL LIMIT 1;
+END;
+
+-- Raises 42501 if that is somebody else's.
+CREATE FUNCTION haul._refuse_command_of_others(job_id bigint, job_name text) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	owner CONSTANT name := haul._command_owner(job_id, job_name);
+BEGIN
+	IF owner IS NOT NULL THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('schedule %s belongs to role "%s"', coalesce('"' || job_name || '"', job_id::text), owner),
+			HINT = 'A schedule with a command is changed and removed by its owner, or by a superuser.';
+	END IF;
+END
+$$;
 
 -- Tells the background worker, when this commits, that the next tick may be another.
 CREATE FUNCTION haul._cron_changed() RETURNS trigger
@@ -672,8 +696,8 @@ BEGIN
 
 	-- Two at once take turns. Firing goes on: it passes over rows that are locked.
 	LOCK TABLE haul.cron IN SHARE UPDATE EXCLUSIVE MODE;
-	SELECT c.name INTO bad FROM haul.cron AS c JOIN jsonb_array_elements(schedules) AS s ON s ->> 'name' = c.name
-		WHERE c.command IS NOT NULL LIMIT 1;
+	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s
+		WHERE haul._command_owner(NULL::bigint, s ->> 'name') IS NOT NULL LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'schedule "%" runs a command', bad
 			USING ERRCODE = '22023', HINT = 'haul.cron_sync() leaves those alone. Choose another name, or remove that schedule '

@@ -258,6 +258,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	before   haul.cron;
+	hidden   name;
 	attempts integer := 0;
 	result   bigint;
 BEGIN
@@ -288,8 +289,12 @@ BEGIN
 		END IF;
 		EXIT WHEN result IS NOT NULL;
 		-- somebody else was faster, or it cannot come in
+		hidden := haul._command_owner(NULL::bigint, $1);
 		attempts := attempts + 1;
-		IF attempts = 10 THEN
+		IF hidden IS NOT NULL AND NOT haul._acts_for(haul._role_id(hidden)) THEN
+			RAISE duplicate_object USING MESSAGE = format('schedule "%s" belongs to role "%s"', $1, hidden),
+				HINT = 'Choose another name: a name is given once in a database, not once for each role.';
+		ELSIF attempts = 10 THEN
 			RAISE duplicate_object USING MESSAGE = format('schedule "%s" could not be made', $1),
 				HINT = 'Another role has a schedule of that name, or a trigger on haul.cron suppressed the row.';
 		END IF;
@@ -366,6 +371,7 @@ AS $$
 BEGIN
 	DELETE FROM haul.cron AS c WHERE c.id = job_id;
 	IF NOT FOUND THEN
+		PERFORM haul._refuse_command_of_others(job_id, NULL::text);
 		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job %s', coalesce(job_id::text,
 			'NULL')),
 			HINT = 'haul.cron has the ids of all schedules.';
@@ -384,6 +390,7 @@ AS $$
 BEGIN
 	DELETE FROM haul.cron AS c WHERE c.name = job_name;
 	IF NOT FOUND THEN
+		PERFORM haul._refuse_command_of_others(NULL::bigint, job_name);
 		RAISE undefined_object USING MESSAGE = format('could not find valid entry for job ''%s''', coalesce(job_name,
 			'NULL')),
 			HINT = 'haul.cron has the names of all schedules.';
@@ -410,6 +417,7 @@ BEGIN
 	END IF;
 	SELECT c.* INTO before FROM haul.cron AS c WHERE c.id = job_id;
 	IF NOT FOUND THEN
+		PERFORM haul._refuse_command_of_others(job_id, NULL::text);
 		RAISE undefined_object USING MESSAGE = format('Job %s does not exist', job_id),
 			HINT = 'haul.cron has the ids of all schedules.';
 	ELSIF before.command IS NULL AND num_nonnulls($3, $4, $5) > 0 THEN
@@ -455,12 +463,24 @@ COMMENT ON COLUMN haul.cron_jobs.username IS 'Role as which it runs';
 COMMENT ON COLUMN haul.cron_jobs.active IS 'haul.cron.enabled';
 COMMENT ON COLUMN haul.cron_jobs.jobname IS 'haul.cron.name; NULL: it was given none';
 
+-- Whether a role may know of a run of a command: it ran as that role, and not as one that had its name before.
+CREATE FUNCTION haul._is_run_of(role name, cron_id bigint, username name) RETURNS boolean
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT username = role AND NOT EXISTS (
+		SELECT FROM haul.cron AS c WHERE c.id = cron_id AND c.owner_id <> haul._role_id(role));
+END;
+
+-- Administrators do not read what others run, nor what came of it.
+ALTER TABLE haul.cron_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY readers ON haul.cron_runs FOR SELECT
+	USING (command IS NULL OR (username = current_user AND haul._is_run_of(current_user, cron_id, username)));
+
 CREATE VIEW haul.job_run_details WITH (security_barrier) AS
 	SELECT r.cron_id AS jobid, r.id AS runid, r.pid AS job_pid, r.database::text AS database, r.username::text AS username,
 		   r.command, r.state AS status, r.message AS return_message, r.started_at AS start_time, r.finished_at AS end_time
 		FROM haul.cron_runs AS r WHERE r.command IS NOT NULL
-			AND ((r.username = current_user AND NOT EXISTS (SELECT FROM haul.cron AS c
-						WHERE c.id = r.cron_id AND c.owner_id <> haul._role_id(current_user)))
+			AND ((r.username = current_user AND haul._is_run_of(current_user, r.cron_id, r.username))
 				OR (SELECT s.rolsuper OR s.rolbypassrls FROM pg_roles AS s WHERE s.rolname = current_user));
 COMMENT ON VIEW haul.job_run_details IS
 'Runs of commands, with the columns of pg_cron''s cron.job_run_details; those of the current role, or of all if it is a

@@ -107,7 +107,8 @@ COMMENT ON COLUMN haul.worker_status.started_at IS 'When it registered';
 COMMENT ON COLUMN haul.worker_status.heartbeat_age IS 'Time since its last sign of life';
 
 CREATE VIEW haul.cron_status AS
-	SELECT c.name, c.schedule, c.timezone, coalesce(c.kind, c.command) AS what, c.enabled, c.next_run_at, c.last_run_at,
+	SELECT c.name, c.schedule, c.timezone, coalesce(c.kind, CASE WHEN haul._acts_for(c.owner_id) THEN c.command END)
+		   	AS what, c.enabled, c.next_run_at, c.last_run_at,
 		   l.state AS last_state, r.runs, r.succeeded, r.failed, r.skipped, r.average_duration, r.longest_duration,
 		   (SELECT count(*) FROM haul.jobs AS j WHERE j.cron_name = c.name) AS live_jobs
 		FROM haul.cron AS c
@@ -124,7 +125,8 @@ COMMENT ON VIEW haul.cron_status IS 'State of each schedule, and what haul.cron_
 COMMENT ON COLUMN haul.cron_status.name IS 'Name';
 COMMENT ON COLUMN haul.cron_status.schedule IS 'When';
 COMMENT ON COLUMN haul.cron_status.timezone IS 'Time zone in which that is meant';
-COMMENT ON COLUMN haul.cron_status.what IS 'Kind of the jobs that it enqueues, or command that it runs';
+COMMENT ON COLUMN haul.cron_status.what
+	IS 'Kind of the jobs that it enqueues, or command that it runs; NULL: a command of somebody else';
 COMMENT ON COLUMN haul.cron_status.enabled IS 'false: it fires nothing';
 COMMENT ON COLUMN haul.cron_status.next_run_at IS 'Next tick; NULL: none is to come, or it is not enabled';
 COMMENT ON COLUMN haul.cron_status.last_run_at IS 'Last tick that fired';

@@ -77,7 +77,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION haul.grant_worker(name)
-	IS 'Lets a role work: the worker protocol, maintenance, and what haul info shows.';
+	IS 'Lets a role work: the worker protocol, for workers that it registers, maintenance, and what haul info shows.';
 
 CREATE FUNCTION haul.grant_scheduler(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -97,6 +97,9 @@ BEGIN
 			haul._role_id(name),
 			haul._could_become(oid, oid),
 			haul._acts_for(oid),
+			haul._command_owner(bigint, text),
+			haul._refuse_command_of_others(bigint, text),
+			haul._is_run_of(name, bigint, name),
 			haul._try_cron_job(haul.cron),
 			haul._check_command(name, name),
 			haul._check_given(text, text),
@@ -140,8 +143,8 @@ END
 $$;
 COMMENT ON FUNCTION haul.grant_admin(name) IS
 'Lets a role operate: all of producer and worker, read everything, change settings and schedules, change and delete
-jobs, delete workers. Commands in schedules run as the role that made the schedule, which no other administrator can
-change.';
+jobs, delete workers and act for them. Commands in schedules run as the role that made the schedule; no other
+administrator can change them, or read them and what came of them.';
 
 CREATE FUNCTION haul.revoke(role name) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/catalog.h"
 #include "calls/life.h"
 #include "calls/offer.h"
 #include "rows/heartbeat.h"
@@ -23,25 +24,46 @@
 
 #define NOTE_INTERVAL USECS_PER_SEC
 
-/* What this session has noted lately; a pooler's session serves many workers. */
-static struct
+/* A worker that this session serves; a pooler's session serves many. */
+typedef struct Speaker
 {
+	Oid table; /* haul.workers, which is another after CREATE EXTENSION */
 	int64 worker;
-	TimestampTz at;
-} noted[16];
+	Oid role; /* its owner, as whom it called; else 0 */
+	TimestampTz noted_at;
+} Speaker;
+
+/* The worker, which calls; raises 42501 when it is another role's. That its owner is the current
+ * role is asked once: an owner never changes. */
+static Speaker *
+identify(int64 id)
+{
+	static Speaker speakers[16];
+	Speaker *speaker = &speakers[(uint64) id % lengthof(speakers)];
+	Oid table = haul_catalog()->workers;
+	Worker *worker;
+
+	if (speaker->worker == id && speaker->table == table && speaker->role == GetUserId())
+		return speaker;
+	worker = worker_find(id);
+	if (worker != NULL)
+		worker_refuse_others(worker);
+	if (speaker->worker != id || speaker->table != table)
+		*speaker = (Speaker){.table = table, .worker = id};
+	speaker->role = worker != NULL && worker->owner == GetUserId() ? worker->owner : InvalidOid;
+	return speaker;
+}
 
 void
 life_sign(int64 worker)
 {
-	int place = (uint64) worker % lengthof(noted);
+	Speaker *speaker = identify(worker);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if ((noted[place].worker == worker && now >= noted[place].at &&
-		 now - noted[place].at < NOTE_INTERVAL) ||
+	if ((now >= speaker->noted_at && now - speaker->noted_at < NOTE_INTERVAL) ||
 		RecoveryInProgress())
 		return;
-	noted[place].worker = worker;
-	noted[place].at = now;
+	speaker->noted_at = now;
 	heartbeat_note_in_passing(worker);
 	database_want_watch();
 }
@@ -76,6 +98,8 @@ haul_heartbeat(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("haul.heartbeat()");
 	check_status(status);
 	worker = worker_find(PG_GETARG_INT64(0));
+	if (worker != NULL)
+		worker_refuse_others(worker);
 	if (worker == NULL || !heartbeat_note(worker->id, &beat))
 		PG_RETURN_BOOL(false);
 	waiter_bind(worker, owns_session);

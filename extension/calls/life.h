@@ -6,8 +6,9 @@
 
 #include "postgres.h"
 
-/* The worker calls, so it lives. Noted at most once a second, in any transaction; costs nothing
- * in between, and waits for nothing. */
+/* The worker calls, so it lives: raises 42501 if it is another role's. Noted at most once a second,
+ * in any transaction; costs nothing in between, and waits for nothing. Before anything that the
+ * worker's name opens: locks, too. */
 extern void life_sign(int64 worker);
 
 #endif

@@ -124,6 +124,8 @@ haul_unregister_worker(PG_FUNCTION_ARGS)
 
 	/* it calls, so it lives: nothing of what was offered is charged */
 	row = worker_find(DatumGetInt64(worker));
+	if (row != NULL)
+		worker_refuse_others(row);
 	if (row != NULL && row->is_lost)
 		offer_end(row->id, OFFER_WORKER_RETURNED);
 	released_by_trigger = 0;
@@ -168,12 +170,12 @@ haul_reconcile(PG_FUNCTION_ARGS)
 	int64 released = 0;
 
 	PreventCommandDuringRecovery("haul.reconcile()");
+	life_sign(worker);
 	/* A checkout that the worker gave up, but the server did not, ends first. */
 	worker_lock(worker, AccessExclusiveLock, true);
 	row = worker_find(worker);
 	if (row != NULL)
 	{
-		life_sign(worker);
 		waiter_bind(row, false);
 		if (row->is_lost)
 			offer_end(worker, OFFER_WORKER_RETURNED);

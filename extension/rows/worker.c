@@ -10,6 +10,7 @@
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -42,6 +43,7 @@ enum WorkerColumn
 	WORKER_WAKE,
 	WORKER_STARTED_AT,
 	WORKER_LOST_AT,
+	WORKER_OWNER_ID,
 };
 
 static const Column worker_list[] = {
@@ -62,6 +64,7 @@ static const Column worker_list[] = {
 	[WORKER_WAKE] = {"wake", TEXTOID},
 	[WORKER_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
 	[WORKER_LOST_AT] = {"lost_at", TIMESTAMPTZOID},
+	[WORKER_OWNER_ID] = {"owner_id", OIDOID},
 	{NULL},
 };
 static Columns worker_columns = COLUMNS(worker_list);
@@ -168,6 +171,7 @@ worker_find(int64 id)
 		worker->started_at =
 			DatumGetTimestampTz(column_value(&worker_columns, row, WORKER_STARTED_AT));
 		worker->is_lost = !column_is_null(&worker_columns, row, WORKER_LOST_AT);
+		worker->owner = DatumGetObjectId(column_value(&worker_columns, row, WORKER_OWNER_ID));
 	}
 	row_reader_close(&reader);
 	return worker;
@@ -183,7 +187,36 @@ worker_get(int64 id)
 						errmsg("worker " INT64_FORMAT " is not registered", id),
 						errhint("Its row is gone from haul.workers: register again with "
 								"haul.register_worker().")));
+	worker_refuse_others(worker);
 	return worker;
+}
+
+/* Whoever may delete the worker's row can take its jobs away from it anyway. */
+static bool
+may_act_for(Oid owner)
+{
+	Oid role = GetUserId();
+
+	return role == owner || has_privs_of_role(role, owner) ||
+		   pg_class_aclcheck(haul_catalog()->workers, role, ACL_DELETE) == ACLCHECK_OK;
+}
+
+void
+worker_refuse_others(const Worker *worker)
+{
+	const char *owner;
+
+	if (may_act_for(worker->owner))
+		return;
+	owner = GetUserNameFromId(worker->owner, true);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 owner != NULL
+				 ? errmsg("worker " INT64_FORMAT " belongs to role \"%s\"", worker->id, owner)
+				 : errmsg("worker " INT64_FORMAT " belongs to a role that does not exist any more",
+						  worker->id),
+			 errhint("Register a worker of your own with haul.register_worker(), or call as its "
+					 "owner, a member of that role, or an administrator.")));
 }
 
 bool

@@ -40,6 +40,7 @@ typedef struct Worker
 	uint64 name_filter;		/* equal for workers of the same kinds and name */
 	TimestampTz started_at; /* when it registered */
 	bool is_lost;			/* given up, and not come back yet */
+	Oid owner;				/* the role that registered it */
 } Worker;
 
 /* The id in a row of haul.workers. */
@@ -48,7 +49,12 @@ extern int64 worker_id_of(HeapTuple row, Relation workers);
 /* The worker as registered; NULL when it has no row. */
 extern Worker *worker_find(int64 id);
 
-/* The same, raising HQ003 when it has no row. */
+/* Raises 42501 unless the current role is that of the worker, a member of it, or may delete its
+ * row. */
+extern void worker_refuse_others(const Worker *worker);
+
+/* The worker, for a call of its own: raises HQ003 when it has no row, 42501 when it is another
+ * role's. */
 extern Worker *worker_get(int64 id);
 
 /*
