@@ -157,6 +157,20 @@ TEST_F(lost_claim, is_never_handed_out_again_after_any_number_of_crashes) {
         << "no gap without a crash";
 }
 
+// Its id would be another worker's.
+TEST_F(lost_claim, leaves_the_worker_that_registered_just_before) {
+    std::string id;
+    {
+        session database(dsn);
+        database.exec("SET synchronous_commit = off");
+        id = database.text("SELECT haul.register_worker('just before')");
+    }
+    server.restart("immediate");
+    session after(dsn);
+    EXPECT_EQ(after.number("SELECT count(*) FROM haul.workers WHERE id = $1", {id}), 1);
+    EXPECT_GT(after.number("SELECT haul.register_worker('after')"), std::stoll(id));
+}
+
 TEST_F(lost_claim, has_nothing_to_give_back) {
     session database(dsn);
     EXPECT_EQ(database.number("SELECT haul.reconcile($1, '{}', '{}')", {worker}), 0);
