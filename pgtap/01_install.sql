@@ -11,7 +11,7 @@ SELECT set_eq($$
 			'workflow_jobs',
 		'_workflow_ends', '_gates', 'replies', '_leaves', '_offers', '_watch'], 'the tables, apart from partitions');
 SELECT views_are('haul', ARRAY['counters', 'queue_status', 'worker_status', 'my_jobs', 'leases', '_leases', '_ledger',
-	'_fronts', 'lanes', 'background',
+	'_fronts', '_new_jobs', 'lanes', 'background',
 	'workflow_steps', 'workflow_status', 'my_workflows', 'my_workflow_steps', 'my_replies', 'cron_status', 'cron_jobs',
 		'job_run_details']);
 
@@ -111,6 +111,21 @@ SELECT set_eq($$
 	('last_error', 'text', false, ''),
 	('progress', 'jsonb', false, '')
 	$$, 'haul.jobs has the columns, types and defaults of the contract');
+SELECT is(haul._job_option_names(), ARRAY['kind', 'args', 'queue', 'priority', 'run_at', 'max_attempts', 'backoff',
+	'timeout', 'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until',
+	'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'every', 'reply_to', 'keep'],
+	'the options of a job, in the order of the arguments of haul.enqueue()');
+SELECT is((SELECT p.proargnames FROM pg_proc AS p WHERE p.oid = 'haul.enqueue'::regproc), haul._job_option_names(),
+	'haul.enqueue() takes them');
+SELECT is((SELECT p.proargnames FROM pg_proc AS p WHERE p.oid = 'haul.try_enqueue'::regproc),
+	haul._job_option_names() || ARRAY['id', 'is_new'], 'so does haul.try_enqueue()');
+INSERT INTO haul.jobs (kind) VALUES ('by default');
+SELECT is(to_jsonb(o), (SELECT jsonb_object_agg(c.name, to_jsonb(j) -> c.name) FROM haul.jobs AS j,
+		unnest(haul._job_option_names()) AS c(name) WHERE j.kind = 'by default'),
+	'an option that is ' || given || ' has the default of its column')
+	FROM (VALUES ('left out', '[{"kind": "by default"}]'::jsonb),
+		('null', (SELECT jsonb_build_array(jsonb_object_agg(name, null) || '{"kind": "by default"}')
+					FROM unnest(haul._job_option_names()) AS name))) AS v(given, jobs), haul._given_options(v.jobs) AS o;
 SELECT set_eq($$
 	SELECT a.attname::text COLLATE "default", format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a
 		WHERE a.attrelid = 'haul.finished_jobs'::regclass AND a.attnum > 0 AND NOT a.attisdropped

@@ -4,6 +4,8 @@
 -- padding between them, so that the WAL of a claim holds little more than them. No index, not even in a
 -- predicate, mentions such a column, and the fill factor leaves room for one
 -- more version of each row: so a claim is a HOT update.
+--
+-- The columns from "queue" to "keep" are the options of a job: what enqueues takes them from here (40_enqueue.sql).
 CREATE TABLE haul.jobs (
 	id                bigint GENERATED ALWAYS AS IDENTITY,
 	queue             text COLLATE "C" NOT NULL DEFAULT 'default',
@@ -26,9 +28,9 @@ CREATE TABLE haul.jobs (
 	pin_strict        boolean NOT NULL DEFAULT false,
 	avoid             text[],
 	every             interval,
-	workflow_id       bigint,
 	reply_to          text,
 	keep              interval,
+	workflow_id       bigint,
 	cron_name         text COLLATE "C",
 	interruptions     smallint NOT NULL DEFAULT 0,
 	enqueued_by       text NOT NULL DEFAULT current_user,

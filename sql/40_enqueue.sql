@@ -6,51 +6,158 @@ CREATE FUNCTION haul._key_holder(kind text, unique_key text, OUT id bigint, OUT 
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_key_holder';
 
-CREATE FUNCTION haul.try_enqueue(
-		kind text, args jsonb DEFAULT '{}', queue text DEFAULT 'default', priority integer DEFAULT 16383,
-		run_at timestamptz DEFAULT now(), max_attempts integer DEFAULT 21, backoff text DEFAULT NULL,
-		timeout interval DEFAULT NULL, on_timeout text DEFAULT 'retry', queue_timeout interval DEFAULT NULL,
-		expires_at timestamptz DEFAULT NULL, on_interrupt text DEFAULT 'retry', unique_key text DEFAULT NULL,
-		unique_until text DEFAULT 'finished', concurrency_key text DEFAULT NULL, concurrency_limit integer DEFAULT 1,
-		pin text DEFAULT NULL, pin_strict boolean DEFAULT false, avoid text[] DEFAULT NULL, every interval DEFAULT NULL,
-		reply_to text DEFAULT NULL, keep interval DEFAULT NULL,
-		OUT id bigint, OUT is_new boolean)
+-- Raises an error unless all jobs were inserted.
+CREATE FUNCTION haul._refuse_suppressed(wanted bigint, made bigint) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
-DECLARE
-	taken boolean;
 BEGIN
-	-- With a key, a few times: the job that has it may end between the two statements.
-	FOR attempt IN 1..CASE WHEN $13 IS NULL THEN 0 ELSE 10 END LOOP
-		INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
-							   expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
-							   pin, pin_strict, avoid, every, reply_to, keep)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-			ON CONFLICT DO NOTHING
-			RETURNING id INTO try_enqueue.id;
-		is_new := FOUND;
-		IF is_new THEN
-			RETURN;
-		END IF;
-		SELECT h.id, h.taken INTO try_enqueue.id, taken FROM haul._key_holder($1, $13) AS h;
-		IF taken THEN
-			RETURN;
-		END IF;
-	END LOOP;
-	-- Without a key, or where something else is in the way: this says what.
-	INSERT INTO haul.jobs (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
-						   expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
-						   pin, pin_strict, avoid, every, reply_to, keep)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-		RETURNING id INTO try_enqueue.id;
-	is_new := FOUND;
-	IF NOT is_new THEN
-		RAISE EXCEPTION 'a trigger on haul.jobs suppressed the job'
+	IF made < wanted THEN
+		RAISE EXCEPTION 'a trigger on haul.jobs suppressed %',
+				CASE WHEN wanted = 1 THEN 'the job' ELSE format('%s of %s jobs', wanted - made, wanted) END
 			USING ERRCODE = '39P01', HINT = 'A BEFORE INSERT trigger on haul.jobs must return NEW.';
 	END IF;
 END
 $$;
+
+-- The options of a job are the columns of haul.jobs from "queue" to "keep", with their defaults. All that takes options
+-- is made from them, or reads them: an option that is added to the table is one everywhere.
+DO $do$
+DECLARE
+	option record;
+BEGIN
+	SELECT string_agg(format('%I %s', name, type), ', ' ORDER BY place) AS fields,
+		   string_agg(format('%I', name), ', ' ORDER BY place) AS names,
+		   string_agg(format('%L', name), ', ' ORDER BY place) AS words,
+		   string_agg(format('%I %s%s', name, type, ' DEFAULT ' || coalesce(initial, CASE WHEN place > 1 THEN 'NULL' END)),
+					  ', ' ORDER BY place) AS arguments,
+		   string_agg('$' || place, ', ' ORDER BY place) AS given,
+		   string_agg(format('job.%I', name), ', ' ORDER BY place) AS of_job,
+		   string_agg(format(CASE WHEN initial IS NULL THEN 'o.%I' ELSE 'coalesce(o.%I, %s)' END, name, initial), ', '
+					  ORDER BY place) AS filled_in
+		INTO option
+		FROM (SELECT a.attname AS name, pg_get_expr(d.adbin, d.adrelid) AS initial,
+					 -- numbers are integers, which no caller has to cast
+					 CASE a.atttypid WHEN 'smallint'::regtype THEN 'integer' ELSE a.atttypid::regtype::text END AS type,
+					 -- these two are given by position
+					 row_number() OVER (ORDER BY a.attname = 'kind' DESC, a.attname = 'args' DESC, a.attnum) AS place
+				FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+				WHERE a.attrelid = 'haul.jobs'::regclass
+					AND a.attnum BETWEEN (SELECT q.attnum FROM pg_attribute AS q
+											WHERE q.attrelid = 'haul.jobs'::regclass AND q.attname = 'queue')
+									 AND (SELECT k.attnum FROM pg_attribute AS k
+											WHERE k.attrelid = 'haul.jobs'::regclass AND k.attname = 'keep')) AS o;
+
+	EXECUTE format($sql$
+		CREATE TYPE haul._job_options AS (%s)
+		$sql$, option.fields);
+	EXECUTE format($sql$
+		CREATE FUNCTION haul._job_option_names() RETURNS text[] LANGUAGE sql IMMUTABLE
+		RETURN ARRAY[%s]
+		$sql$, option.words);
+
+	-- Those that each object of an array gives; what it leaves out, or gives as null, has its default.
+	EXECUTE format($sql$
+		CREATE FUNCTION haul._given_options(jobs jsonb) RETURNS SETOF haul._job_options LANGUAGE sql STABLE
+		BEGIN ATOMIC -- inlined
+			SELECT %s FROM jsonb_populate_recordset(NULL::haul._job_options, jobs) AS o;
+		END
+		$sql$, option.filled_in);
+
+	-- For INSERT, by the owner, of haul._job_options and what the queue adds to them.
+	EXECUTE format($sql$
+		CREATE VIEW haul._new_jobs AS SELECT %s, state, cron_name, workflow_id, id FROM haul.jobs
+		$sql$, option.names);
+
+	EXECUTE format($sql$
+		CREATE FUNCTION haul.try_enqueue(%s, OUT id bigint, OUT is_new boolean)
+			LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+		AS $body$
+		#variable_conflict use_column
+		DECLARE
+			taken boolean;
+		BEGIN
+			-- With a key, a few times: the job that has it may end between the two statements.
+			FOR attempt IN 1..CASE WHEN try_enqueue.unique_key IS NULL THEN 0 ELSE 10 END LOOP
+				INSERT INTO haul.jobs (%s) VALUES (%s) ON CONFLICT DO NOTHING RETURNING id INTO try_enqueue.id;
+				is_new := FOUND;
+				IF is_new THEN
+					RETURN;
+				END IF;
+				SELECT h.id, h.taken INTO try_enqueue.id, taken
+					FROM haul._key_holder(try_enqueue.kind, try_enqueue.unique_key) AS h;
+				IF taken THEN
+					RETURN;
+				END IF;
+			END LOOP;
+			-- Without a key, or where something else is in the way: this says what.
+			INSERT INTO haul.jobs (%2$s) VALUES (%3$s) RETURNING id INTO try_enqueue.id;
+			is_new := FOUND;
+			IF NOT is_new THEN
+				PERFORM haul._refuse_suppressed(1, 0);
+			END IF;
+		END
+		$body$
+		$sql$, option.arguments, option.names, option.given);
+	EXECUTE format($sql$
+		CREATE FUNCTION haul.enqueue(%s) RETURNS bigint
+			LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+		AS $body$
+		#variable_conflict use_column
+		DECLARE
+			new_id bigint;
+		BEGIN
+			IF enqueue.unique_key IS NULL THEN
+				INSERT INTO haul.jobs (%s) VALUES (%s) RETURNING id INTO new_id;
+				IF NOT FOUND THEN
+					PERFORM haul._refuse_suppressed(1, 0);
+				END IF;
+			ELSE
+				new_id := (haul.try_enqueue(%3$s)).id;
+			END IF;
+			RETURN new_id;
+		END
+		$body$
+		$sql$, option.arguments, option.names, option.given);
+	EXECUTE format($sql$
+		CREATE FUNCTION haul._enqueue(job haul._job_options) RETURNS bigint LANGUAGE sql
+		RETURN haul.enqueue(%s)
+		$sql$, option.of_job);
+	EXECUTE format($sql$
+		CREATE FUNCTION haul.enqueue_many(jobs jsonb) RETURNS SETOF bigint
+			LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+		AS $body$
+		DECLARE
+			known CONSTANT text[] := haul._job_option_names();
+			bad   text;
+			made  bigint;
+		BEGIN
+			IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' THEN
+				RAISE EXCEPTION 'jobs must be a JSON array of objects' USING ERRCODE = '22023';
+			END IF;
+			SELECT left(j::text, 100) INTO bad FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j) <> 'object' LIMIT 1;
+			IF FOUND THEN
+				RAISE EXCEPTION 'jobs must be a JSON array of objects, but one item is %%', bad USING ERRCODE = '22023';
+			END IF;
+			SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k <> ALL (known) LIMIT 1;
+			IF FOUND THEN
+				RAISE EXCEPTION 'unknown job option "%%"', bad
+					USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
+			END IF;
+			IF jobs @? '$[*].unique_key ? (@ != null)' THEN
+				RETURN QUERY SELECT haul._enqueue(o) FROM haul._given_options(jobs) AS o;
+				RETURN;
+			END IF;
+			RETURN QUERY INSERT INTO haul.jobs (%1$s) SELECT o.* FROM haul._given_options(jobs) AS o RETURNING id;
+			GET DIAGNOSTICS made = ROW_COUNT;
+			IF made < jsonb_array_length(jobs) THEN
+				PERFORM haul._refuse_suppressed(jsonb_array_length(jobs), made);
+			END IF;
+		END
+		$body$
+		$sql$, option.names);
+END
+$do$;
+
 COMMENT ON FUNCTION haul.try_enqueue IS
 'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, and is_new
 true.
@@ -58,61 +165,11 @@ If a live job of the kind has the unique_key, nothing is enqueued, and is_new is
 current role enqueued it or may read haul.jobs, else NULL.
 Errors: those of INSERT INTO haul.jobs; 39P01 when a trigger of somebody''s suppressed the job.';
 
--- Inlined: costs nothing beside the other.
-CREATE FUNCTION haul.enqueue(
-		kind text, args jsonb DEFAULT '{}', queue text DEFAULT 'default', priority integer DEFAULT 16383,
-		run_at timestamptz DEFAULT now(), max_attempts integer DEFAULT 21, backoff text DEFAULT NULL,
-		timeout interval DEFAULT NULL, on_timeout text DEFAULT 'retry', queue_timeout interval DEFAULT NULL,
-		expires_at timestamptz DEFAULT NULL, on_interrupt text DEFAULT 'retry', unique_key text DEFAULT NULL,
-		unique_until text DEFAULT 'finished', concurrency_key text DEFAULT NULL, concurrency_limit integer DEFAULT 1,
-		pin text DEFAULT NULL, pin_strict boolean DEFAULT false, avoid text[] DEFAULT NULL, every interval DEFAULT NULL,
-		reply_to text DEFAULT NULL, keep interval DEFAULT NULL)
-	RETURNS bigint
-	LANGUAGE sql
-RETURN (haul.try_enqueue(kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
-						 expires_at, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin,
-						 pin_strict, avoid, every, reply_to, keep)).id;
 COMMENT ON FUNCTION haul.enqueue IS
 'Enqueues one job, in the caller''s transaction; the arguments are columns of haul.jobs. Returns its id, or that of the
 live job of the kind that has its unique_key already; NULL if that is another role''s. See haul.try_enqueue().
 Errors: those of haul.try_enqueue().';
 
-CREATE FUNCTION haul.enqueue_many(jobs jsonb) RETURNS SETOF bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	known CONSTANT text[] := ARRAY['kind', 'args', 'queue', 'priority', 'run_at', 'max_attempts', 'backoff', 'timeout',
-		'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until', 'concurrency_key',
-		'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'every', 'reply_to', 'keep'];
-	bad   text;
-BEGIN
-	IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' THEN
-		RAISE EXCEPTION 'jobs must be a JSON array of objects' USING ERRCODE = '22023';
-	END IF;
-	SELECT left(j::text, 100) INTO bad FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j) <> 'object' LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'jobs must be a JSON array of objects, but one item is %', bad USING ERRCODE = '22023';
-	END IF;
-	SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k <> ALL (known) LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'unknown job option "%"', bad
-			USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
-	END IF;
-	RETURN QUERY
-	SELECT haul.enqueue(j.kind, coalesce(j.args, '{}'), coalesce(j.queue, 'default'), coalesce(j.priority, 16383),
-						coalesce(j.run_at, now()), coalesce(j.max_attempts, 21), j.backoff, j.timeout,
-						coalesce(j.on_timeout, 'retry'), j.queue_timeout, j.expires_at, coalesce(j.on_interrupt, 'retry'),
-						j.unique_key, coalesce(j.unique_until, 'finished'), j.concurrency_key,
-						coalesce(j.concurrency_limit, 1), j.pin, coalesce(j.pin_strict, false), j.avoid, j.every,
-						j.reply_to, j.keep)
-		FROM ROWS FROM (jsonb_to_recordset(jobs) AS (
-			kind text, args jsonb, queue text, priority integer, run_at timestamptz, max_attempts integer, backoff text,
-			timeout interval, on_timeout text, queue_timeout interval, expires_at timestamptz, on_interrupt text,
-			unique_key text, unique_until text, concurrency_key text, concurrency_limit integer, pin text,
-			pin_strict boolean, avoid text[], every interval, reply_to text, keep interval)) WITH ORDINALITY AS j
-		ORDER BY j.ordinality;
-END
-$$;
 COMMENT ON FUNCTION haul.enqueue_many(jsonb) IS
 'Enqueues jobs given as a JSON array of objects whose keys are the arguments of haul.enqueue(). Returns their ids, in
 the same order.

@@ -39,10 +39,7 @@ CREATE FUNCTION haul._check_workflow(jobs jsonb) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known CONSTANT text[] := ARRAY['name', 'after', 'if_failed', 'kind', 'args', 'queue', 'priority', 'run_at',
-		'max_attempts',
-		'backoff', 'timeout', 'on_timeout', 'queue_timeout', 'expires_at', 'on_interrupt', 'unique_key', 'unique_until',
-		'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to', 'keep'];
+	known CONSTANT text[] := ARRAY['name', 'after', 'if_failed'] || array_remove(haul._job_option_names(), 'every');
 	bad   text;
 BEGIN
 	IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' THEN
@@ -121,79 +118,80 @@ BEGIN
 END
 $$;
 
--- Raises an error unless all jobs of a workflow were inserted.
-CREATE FUNCTION haul._refuse_suppressed(missing bigint) RETURNS void
+-- The names of the jobs, in their order. Errors: 22023 for one given twice.
+CREATE FUNCTION haul._workflow_names(jobs jsonb) RETURNS text[]
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	names text[];
+	twice text;
 BEGIN
-	IF missing <> 0 THEN
-		RAISE EXCEPTION 'a trigger on haul.jobs suppressed % jobs of a workflow', missing
-			USING ERRCODE = '39P01', HINT = 'A BEFORE INSERT trigger on haul.jobs must return NEW.';
+	SELECT array_agg(coalesce(t.job ->> 'name', t.n::text) ORDER BY t.n) INTO names
+		FROM jsonb_array_elements(jobs) WITH ORDINALITY AS t(job, n);
+	SELECT n.name INTO twice FROM unnest(names) AS n(name) GROUP BY n.name HAVING count(*) > 1 LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'two jobs of the workflow are named "%"', twice
+			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
+	END IF;
+	RETURN names;
+END
+$$;
+
+-- The edges between the jobs, which are numbered from 1: each leads from a tail to a head, which comes after it.
+-- Errors: 22023 for one to no job, or given twice.
+CREATE FUNCTION haul._workflow_graph(jobs jsonb, names text[],
+		OUT tails integer[], OUT heads integer[], OUT policies text[])
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	tail_names text[];
+	bad        record;
+BEGIN
+	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'),
+		   coalesce(array_agg(e.if_failed #>> '{}'), '{}'), array_agg(e.tail_name)
+		INTO tails, heads, policies, tail_names FROM haul._workflow_edges(jobs, names) AS e;
+	IF array_position(tails, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'job "%" comes after "%", which is no job of the workflow',
+				names[heads[array_position(tails, NULL)]], tail_names[array_position(tails, NULL)]
+			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
+	END IF;
+	SELECT names[e.head] AS head, names[e.tail] AS tail INTO bad
+		FROM unnest(tails, heads) AS e(tail, head) GROUP BY e.tail, e.head HAVING count(*) > 1 LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'job "%" comes after "%" twice', bad.head, bad.tail USING ERRCODE = '22023';
 	END IF;
 END
 $$;
 
--- The jobs are those of the role in haul.enqueuer. Planning the statements takes longer than running them for a few
--- jobs: that is done once in a session, and never compiled.
-CREATE FUNCTION haul._create_workflow(jobs jsonb, workflow_name text, OUT workflow_id bigint, OUT job_ids bigint[])
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+-- A job that waits is parked, so that haul.jobs does not check when it is to run.
+CREATE FUNCTION haul._check_workflow_times(jobs jsonb, names text[]) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad integer;
+BEGIN
+	SELECT j.n INTO bad
+		FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY AS j(run_at, n)
+		WHERE NOT haul._is_time(j.run_at) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'run_at of job "%" must be a time of the years 1 to 9999', names[bad]
+			USING ERRCODE = '22023', HINT = 'Give a date and a time of these years.';
+	END IF;
+END
+$$;
+
+-- Makes the jobs of a workflow, its members and their gates. steps: of each job, in the order of the description; ids:
+-- in the order of the steps.
+CREATE FUNCTION haul._insert_workflow(workflow bigint, jobs jsonb, names text[], steps integer[], ids bigint[],
+		tails integer[], heads integer[], policies text[])
+	RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-	names    text[];
-	tails    integer[];
-	heads    integer[];
-	policies text[];
-	ordering integer[]; -- positions of the jobs in the description, in the order of their steps
-	steps    integer[]; -- the other way round
-	ids      bigint[];  -- in the order of the steps
-	workflow bigint;
-	bad      record;
-	made     bigint;
+	made bigint;
 BEGIN
-	PERFORM haul._check_workflow(jobs);
-	IF char_length(workflow_name) NOT BETWEEN 1 AND 255 THEN
-		RAISE EXCEPTION 'the name of a workflow must have 1 to 255 characters' USING ERRCODE = '22023';
-	END IF;
-	SELECT array_agg(coalesce(t.job ->> 'name', t.n::text) ORDER BY t.n) INTO names
-		FROM jsonb_array_elements(jobs) WITH ORDINALITY AS t(job, n);
-	SELECT n.name INTO bad FROM unnest(names) AS n(name) GROUP BY n.name HAVING count(*) > 1 LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'two jobs of the workflow are named "%"', bad.name
-			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
-	END IF;
-	SELECT names[e.head] AS name, e.tail_name INTO bad FROM haul._workflow_edges(jobs, names) AS e WHERE e.tail IS NULL
-		LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'job "%" comes after "%", which is no job of the workflow', bad.name, bad.tail_name
-			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
-	END IF;
-	SELECT names[e.head] AS name, e.tail_name INTO bad
-		FROM haul._workflow_edges(jobs, names) AS e GROUP BY e.head, e.tail_name HAVING count(*) > 1 LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'job "%" comes after "%" twice', bad.name, bad.tail_name USING ERRCODE = '22023';
-	END IF;
-	SELECT coalesce(array_agg(e.tail), '{}'), coalesce(array_agg(e.head), '{}'), coalesce(array_agg(e.if_failed #>> '{}'),
-		'{}')
-		INTO tails, heads, policies FROM haul._workflow_edges(jobs, names) AS e;
-	SELECT names[j.n] AS name INTO bad FROM ROWS FROM (jsonb_to_recordset(jobs) AS (run_at timestamptz)) WITH ORDINALITY
-		AS j (run_at, n)
-		WHERE NOT haul._is_time(j.run_at) LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'run_at of job "%" must be a time of the years 1 to 9999', bad.name
-			USING ERRCODE = '22023', HINT = 'Give a date and a time of these years.';
-	END IF;
-	ordering := haul._topological_order(names, tails, heads);
-	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps FROM unnest(ordering) WITH ORDINALITY AS o(position,
-		step);
-	SELECT array_agg(nextval('haul.jobs_id_seq')) INTO ids FROM unnest(ordering);
-
-	INSERT INTO haul.workflows (name, created_by) VALUES (workflow_name, current_setting('haul.enqueuer')::name)
-		RETURNING id INTO workflow;
-
-	WITH step AS (
-		SELECT o.position, o.step::integer AS step FROM unnest(ordering) WITH ORDINALITY AS o(position, step)
-	), edge AS (
+	WITH edge AS (
 		SELECT steps[e.tail] AS tail, steps[e.head] AS head, e.policy,
 			   row_number() OVER (PARTITION BY e.head ORDER BY steps[e.tail]) - 1 AS place
 			FROM unnest(tails, heads, policies) AS e(tail, head, policy)
@@ -211,38 +209,61 @@ BEGIN
 			GROUP BY e.tail
 	), after AS (
 		SELECT e.head AS step, array_agg(e.tail ORDER BY e.tail) AS after FROM edge AS e GROUP BY e.head
+	), given AS (
+		SELECT row_number() OVER () AS position, o AS options FROM haul._given_options(jobs) AS o
 	), job AS MATERIALIZED (
-		SELECT s.step, j.*, coalesce(j.run_at, now()) AS earliest, a.after
-			FROM ROWS FROM (jsonb_to_recordset(jobs) AS (
-				kind text, args jsonb, queue text, priority integer, run_at timestamptz, max_attempts integer, backoff text,
-				timeout interval, on_timeout text, queue_timeout interval, expires_at timestamptz, on_interrupt text,
-				unique_key text, unique_until text, concurrency_key text, concurrency_limit integer, pin text,
-				pin_strict boolean, avoid text[], reply_to text, keep interval)) WITH ORDINALITY AS j
-			JOIN step AS s ON s.position = j.ordinality
-			LEFT JOIN after AS a ON a.step = s.step
+		SELECT steps[g.position] AS step, names[g.position] AS name, g.options, a.after
+			FROM given AS g LEFT JOIN after AS a ON a.step = steps[g.position]
 	), member AS (
 		INSERT INTO haul.workflow_jobs (workflow_id, step, name, kind, job_id, run_at, after, next, gates, if_failed)
-			SELECT workflow, j.step, names[j.ordinality], coalesce(j.kind, ''), ids[j.step], j.earliest, coalesce(j.after, '{}'),
-				   coalesce(n.next, '{}'), coalesce(n.gates, '{}'), coalesce(n.if_failed, '{}')
+			SELECT workflow, j.step, j.name, coalesce((j.options).kind, ''), ids[j.step], (j.options).run_at,
+				   coalesce(j.after, '{}'), coalesce(n.next, '{}'), coalesce(n.gates, '{}'), coalesce(n.if_failed, '{}')
 				FROM job AS j LEFT JOIN next AS n ON n.step = j.step
 				ORDER BY j.step
 	)
-	INSERT INTO haul.jobs (id, workflow_id, state, run_at, kind, args, queue, priority, max_attempts, backoff, timeout,
-		on_timeout,
-						   queue_timeout, expires_at, on_interrupt, unique_key, unique_until, concurrency_key,
-						   concurrency_limit, pin, pin_strict, avoid, reply_to, keep)
-		OVERRIDING SYSTEM VALUE
-		SELECT ids[j.step], workflow, CASE WHEN j.after IS NULL THEN 'ready' ELSE 'waiting' END,
-			   CASE WHEN j.after IS NULL THEN j.earliest ELSE 'infinity' END,
-			   j.kind, coalesce(j.args, '{}'), coalesce(j.queue, 'default'), coalesce(j.priority, 16383),
-			   coalesce(j.max_attempts, 21), j.backoff, j.timeout, coalesce(j.on_timeout, 'retry'), j.queue_timeout,
-			   	j.expires_at,
-			   coalesce(j.on_interrupt, 'retry'), j.unique_key, coalesce(j.unique_until, 'finished'), j.concurrency_key,
-			   coalesce(j.concurrency_limit, 1), j.pin, coalesce(j.pin_strict, false), j.avoid, j.reply_to, j.keep
-			FROM job AS j ORDER BY j.step;
+	INSERT INTO haul._new_jobs OVERRIDING SYSTEM VALUE
+		SELECT o.*, CASE WHEN j.after IS NULL THEN 'ready' ELSE 'waiting' END, NULL, workflow, ids[j.step]
+			FROM job AS j,
+				 jsonb_populate_record(j.options, CASE WHEN j.after IS NULL THEN '{}' ELSE '{"run_at": "infinity"}' END::jsonb)
+					AS o
+			ORDER BY j.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
-	PERFORM haul._refuse_suppressed(cardinality(ids) - made);
-	workflow_id := workflow;
+	IF made < cardinality(ids) THEN
+		PERFORM haul._refuse_suppressed(cardinality(ids), made);
+	END IF;
+END
+$$;
+
+-- The jobs are those of the role in haul.enqueuer. Planning the statements takes longer than running them for a few
+-- jobs: that is done once in a session, and never compiled.
+CREATE FUNCTION haul._create_workflow(jobs jsonb, workflow_name text, OUT workflow_id bigint, OUT job_ids bigint[])
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	names    text[];
+	graph    record;
+	ordering integer[]; -- positions of the jobs in the description, in the order of their steps
+	steps    integer[]; -- the other way round
+	ids      bigint[];  -- in the order of the steps
+BEGIN
+	PERFORM haul._check_workflow(jobs);
+	IF char_length(workflow_name) NOT BETWEEN 1 AND 255 THEN
+		RAISE EXCEPTION 'the name of a workflow must have 1 to 255 characters' USING ERRCODE = '22023';
+	END IF;
+	names := haul._workflow_names(jobs);
+	graph := haul._workflow_graph(jobs, names);
+	IF jobs @? '$[*].run_at ? (@ != null)' THEN
+		PERFORM haul._check_workflow_times(jobs, names);
+	END IF;
+	ordering := haul._topological_order(names, graph.tails, graph.heads);
+	SELECT array_agg(o.step::integer ORDER BY o.position) INTO steps
+		FROM unnest(ordering) WITH ORDINALITY AS o(position, step);
+	SELECT array_agg(nextval('haul.jobs_id_seq')) INTO ids FROM unnest(ordering);
+
+	INSERT INTO haul.workflows (name, created_by) VALUES (workflow_name, current_setting('haul.enqueuer')::name)
+		RETURNING id INTO workflow_id;
+	PERFORM haul._insert_workflow(workflow_id, jobs, names, steps, ids, graph.tails, graph.heads, graph.policies);
 	SELECT array_agg(ids[s.step] ORDER BY s.position) INTO job_ids FROM unnest(steps) WITH ORDINALITY AS s(step, position);
 END
 $$;
@@ -515,7 +536,7 @@ BEGIN
 				'started_at', NULL, 'interrupted_at', NULL, 'last_error', NULL, 'progress', NULL)) AS r
 			ORDER BY a.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
-	PERFORM haul._refuse_suppressed(cardinality(ids) - made);
+	PERFORM haul._refuse_suppressed(cardinality(ids), made);
 	UPDATE haul.workflow_jobs AS m SET job_id = a.id FROM unnest(again, ids) AS a(step, id) WHERE m.workflow_id = $1
 		AND m.step = a.step;
 	PERFORM haul._recount_gates($1);

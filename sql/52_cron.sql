@@ -32,6 +32,14 @@ BEGIN ATOMIC
 	SELECT haul._could_become(haul._role_id(current_user), role);
 END;
 
+-- Those of a job that haul.cron has no columns for, and that make sense for a tick.
+CREATE FUNCTION haul._cron_option_names() RETURNS text[]
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT array_agg(n.name ORDER BY n.place) FROM unnest(haul._job_option_names()) WITH ORDINALITY AS n(name, place)
+		WHERE n.name <> ALL (ARRAY['kind', 'args', 'queue', 'priority', 'run_at', 'expires_at', 'every']);
+END;
+
 -- Enqueues what a schedule says, for its owner; NULL when the unique_key is taken.
 CREATE FUNCTION haul._insert_cron_job(s haul.cron, tick timestamptz, queued boolean) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET haul.enqueuer = ''
@@ -40,19 +48,11 @@ DECLARE
 	job bigint;
 BEGIN
 	PERFORM set_config('haul.enqueuer', s.owner, true);
-	INSERT INTO haul.jobs (kind, args, queue, priority, cron_name, run_at, state, max_attempts, backoff, timeout,
-		on_timeout,
-						   queue_timeout, on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit,
-						   pin, pin_strict, avoid, reply_to, keep)
-		SELECT s.kind, s.args, s.queue, s.priority, s.name, CASE WHEN queued THEN 'infinity' ELSE tick END,
-			   CASE WHEN queued THEN 'waiting' ELSE 'ready' END, coalesce(o.max_attempts, 21), o.backoff, o.timeout,
-			   coalesce(o.on_timeout, 'retry'), o.queue_timeout, coalesce(o.on_interrupt, 'retry'), o.unique_key,
-			   coalesce(o.unique_until, 'finished'), o.concurrency_key, coalesce(o.concurrency_limit, 1), o.pin,
-			   coalesce(o.pin_strict, false), o.avoid, o.reply_to, o.keep
-			FROM jsonb_to_record(s.options) AS o (
-				max_attempts integer, backoff text, timeout interval, on_timeout text, queue_timeout interval,
-				on_interrupt text, unique_key text, unique_until text, concurrency_key text, concurrency_limit integer,
-				pin text, pin_strict boolean, avoid text[], reply_to text, keep interval)
+	INSERT INTO haul._new_jobs
+		SELECT o.*, CASE WHEN queued THEN 'waiting' ELSE 'ready' END, s.name
+			FROM haul._given_options(jsonb_build_array(s.options || jsonb_build_object(
+				'kind', s.kind, 'args', s.args, 'queue', s.queue, 'priority', s.priority,
+				'run_at', CASE WHEN queued THEN 'infinity' ELSE tick END))) AS o
 		ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
 		RETURNING id INTO job;
 	RETURN job;
@@ -100,9 +100,7 @@ CREATE FUNCTION haul._check_cron() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known CONSTANT text[] := ARRAY['max_attempts', 'backoff', 'timeout', 'on_timeout', 'queue_timeout', 'on_interrupt',
-		'unique_key', 'unique_until', 'concurrency_key', 'concurrency_limit', 'pin', 'pin_strict', 'avoid', 'reply_to',
-			'keep'];
+	known CONSTANT text[] := haul._cron_option_names();
 	restoring boolean := haul._is_restoring(TG_RELID::regclass);
 	now timestamptz := clock_timestamp();
 	bad record;

@@ -11,10 +11,7 @@ AS $$
 BEGIN
 	EXECUTE format($sql$
 		GRANT USAGE ON SCHEMA haul TO %1$I;
-		GRANT INSERT (kind, args, queue, priority, run_at, max_attempts, backoff, timeout, on_timeout, queue_timeout,
-			expires_at,
-					  on_interrupt, unique_key, unique_until, concurrency_key, concurrency_limit, pin, pin_strict, avoid, every,
-					  reply_to, keep) ON haul.jobs TO %1$I;
+		GRANT INSERT (%2$s) ON haul.jobs TO %1$I;
 		-- for RETURNING id
 		GRANT SELECT (id) ON haul.jobs TO %1$I;
 		GRANT SELECT ON haul.my_jobs TO %1$I;
@@ -22,7 +19,11 @@ BEGIN
 			haul.enqueue,
 			haul.try_enqueue,
 			haul._key_holder(text, text),
+			haul._refuse_suppressed(bigint, bigint),
 			haul.enqueue_many(jsonb),
+			haul._job_option_names(),
+			haul._given_options(jsonb),
+			haul._enqueue(haul._job_options),
 			haul.workflow(jsonb),
 			haul.chain(jsonb, text, text),
 			haul._workflow(jsonb, text),
@@ -34,7 +35,7 @@ BEGIN
 		GRANT EXECUTE ON PROCEDURE haul.wait_for(bigint, interval, text, jsonb, text) TO %1$I;
 		GRANT SELECT, DELETE ON haul.my_replies TO %1$I;
 		GRANT SELECT ON haul.my_workflows, haul.my_workflow_steps TO %1$I
-		$sql$, role);
+		$sql$, role, array_to_string(haul._job_option_names(), ', '));
 END
 $$;
 COMMENT ON FUNCTION haul.grant_producer(name) IS
@@ -100,6 +101,8 @@ BEGIN
 			haul._command_owner(bigint, text),
 			haul._refuse_command_of_others(bigint, text),
 			haul._is_run_of(name, bigint, name),
+			haul._job_option_names(),
+			haul._cron_option_names(),
 			haul._try_cron_job(haul.cron),
 			haul._check_command(name, name),
 			haul._check_given(text, text),
