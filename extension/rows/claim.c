@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 
 #include "base/compat.h"
@@ -48,8 +49,6 @@ last_value(Oid sequence)
 	return value;
 }
 
-/* Two sessions may do this at once, and get different ceilings and bases: all above the last one.
- */
 static int64
 raise_ceiling(void)
 {
@@ -59,19 +58,20 @@ raise_ceiling(void)
 	return raised;
 }
 
-static void
+/* The first number of this life of the server: above the last ceiling. */
+static int64
 begin_life(void)
 {
+	int64 first = raise_ceiling() - STEP + 1;
 	Oid type = INT8OID;
-	Datum value;
+	Datum value = Int64GetDatum(first);
 
-	ceiling = raise_ceiling();
-	base = ceiling - STEP + 1;
-	value = Int64GetDatum(base);
 	haul_run_as_owner("SELECT pg_catalog.setval('haul._claim_base'::pg_catalog.regclass, $1)", 1,
 					  &type, &value, NULL);
+	return first;
 }
 
+/* Of sessions that find no base at once, one begins; what it sets can be seen before it commits. */
 static void
 learn(void)
 {
@@ -80,10 +80,15 @@ learn(void)
 	if (known_of == sequence)
 		return;
 	base = last_value(sequence);
-	if (base > 0)
-		ceiling = last_value(haul_catalog()->claim_ceiling);
-	else
-		begin_life();
+	if (base == 0)
+	{
+		LockRelationOid(sequence, ShareUpdateExclusiveLock);
+		base = last_value(sequence);
+		if (base == 0)
+			base = begin_life();
+		UnlockRelationOid(sequence, ShareUpdateExclusiveLock);
+	}
+	ceiling = last_value(haul_catalog()->claim_ceiling);
 	known_of = sequence;
 }
 
