@@ -18,141 +18,168 @@ or calls haul.checkout_wait.
 Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
 Errors: 22023 for an unknown option or a bad value.';
 
+-- Errors: 22023 for an unknown option, or one of another type.
+CREATE FUNCTION haul._check_worker_options(options jsonb) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	known CONSTANT json := '{"queues": "array", "exclude": "array of strings", "kinds": "array of strings",
+		"min_priority": "integer", "max_priority": "integer", "order": "string", "namespace": "string",
+		"max_threads": "integer", "hostname": "string", "pid": "integer", "confirm_start": "boolean", "wake": "string"}';
+	key   text;
+BEGIN
+	IF options IS NULL OR jsonb_typeof(options) <> 'object' THEN
+		RAISE EXCEPTION 'options must be a JSON object' USING ERRCODE = '22023';
+	END IF;
+	FOR key IN SELECT k FROM jsonb_object_keys(options) AS k LOOP
+		IF known ->> key IS NULL THEN
+			RAISE EXCEPTION 'unknown worker option "%"', key USING ERRCODE = '22023',
+				HINT = 'Options are ' || (SELECT string_agg(k, ', ') FROM json_object_keys(known) AS k) || '.';
+		END IF;
+		-- an option given as null is an option left out
+		IF jsonb_typeof(options -> key) <> 'null' THEN
+			PERFORM haul._check_option(options, key, known ->> key);
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- The queues that a worker takes, with their weights. Errors: 22023 for a bad name or weight, one twice, or none.
+CREATE FUNCTION haul._worker_queues(given jsonb, OUT queues text[], OUT weights float8[])
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	item jsonb;
+BEGIN
+	FOR item IN SELECT i FROM jsonb_array_elements(given) AS i LOOP
+		IF jsonb_typeof(item) = 'string' THEN
+			item := jsonb_build_object('name', item);
+		END IF;
+		IF jsonb_typeof(item) <> 'object' OR item - ARRAY['name', 'weight'] <> '{}'
+			OR jsonb_typeof(item -> 'name') IS DISTINCT FROM 'string'
+			OR jsonb_typeof(coalesce(item -> 'weight', '1')) <> 'number'
+		THEN
+			RAISE EXCEPTION 'worker option "queues" has an item that is neither a name nor {"name", "weight"}: %', item
+				USING ERRCODE = '22023';
+		END IF;
+		IF char_length(item ->> 'name') NOT BETWEEN 1 AND 63 THEN
+			RAISE EXCEPTION 'queue "%" must have 1 to 63 characters', item ->> 'name' USING ERRCODE = '22023';
+		END IF;
+		IF coalesce((item ->> 'weight')::float8, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
+			RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name',
+				item ->> 'weight'
+				USING ERRCODE = '22023';
+		END IF;
+		queues := queues || (item ->> 'name');
+		weights := weights || coalesce((item ->> 'weight')::float8, 1);
+	END LOOP;
+	IF queues IS NULL THEN
+		RAISE EXCEPTION 'worker option "queues" is empty'
+			USING ERRCODE = '22023', HINT = 'Leave it out to take all queues.';
+	END IF;
+	IF cardinality(queues) > (SELECT count(DISTINCT q) FROM unnest(queues) AS q) THEN
+		RAISE EXCEPTION 'worker option "queues" names a queue twice' USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+-- Errors: 22023 for what no worker can be.
+CREATE FUNCTION haul._check_worker(w haul.workers) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF w.name IS NULL OR char_length(w.name) NOT BETWEEN 1 AND 255 THEN
+		RAISE EXCEPTION 'worker name must have 1 to 255 characters' USING ERRCODE = '22023';
+	END IF;
+	IF w.kinds = '{}' THEN
+		RAISE EXCEPTION 'worker option "kinds" is empty'
+			USING ERRCODE = '22023', HINT = 'Leave it out to take all kinds.';
+	END IF;
+	IF w.queue_order NOT IN ('strict', 'weighted') THEN
+		RAISE EXCEPTION 'unknown queue order "%"', w.queue_order
+			USING ERRCODE = '22023', HINT = 'Orders are strict, weighted.';
+	END IF;
+	IF w.queue_order = 'weighted' AND w.queues IS NULL THEN
+		RAISE EXCEPTION 'order "weighted" needs the option "queues"' USING ERRCODE = '22023';
+	END IF;
+	IF w.wake NOT IN ('queue', 'worker', 'none') THEN
+		RAISE EXCEPTION 'unknown way to wake a worker "%"', w.wake
+			USING ERRCODE = '22023', HINT = 'Ways are queue, worker, none.';
+	END IF;
+	IF w.max_threads < 1 THEN
+		RAISE EXCEPTION 'max_threads must be at least 1, not %', w.max_threads USING ERRCODE = '22023';
+	END IF;
+	IF char_length(w.namespace) NOT BETWEEN 1 AND 61 THEN
+		RAISE EXCEPTION 'namespace "%" must have 1 to 61 characters', w.namespace USING ERRCODE = '22023';
+	END IF;
+END
+$$;
+
+-- The worker that the options, which are of the right types, describe; what the server sets is left out.
+CREATE FUNCTION haul._described_worker(name text, options jsonb) RETURNS haul.workers
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	w       haul.workers;
+	lowest  integer := coalesce((options ->> 'min_priority')::integer, 1);
+	highest integer := coalesce((options ->> 'max_priority')::integer, 32767);
+BEGIN
+	IF lowest NOT BETWEEN 1 AND 32767 OR highest NOT BETWEEN 1 AND 32767 OR lowest > highest THEN
+		RAISE EXCEPTION 'priorities %:% are no range within 1:32767', lowest, highest USING ERRCODE = '22023';
+	END IF;
+	w.name := name;
+	w.hostname := options ->> 'hostname';
+	w.pid := options ->> 'pid';
+	w.min_priority := lowest;
+	w.max_priority := highest;
+	w.queue_order := coalesce(options ->> 'order', 'strict');
+	w.namespace := options ->> 'namespace';
+	w.max_threads := coalesce((options ->> 'max_threads')::integer, 1);
+	w.confirm_start := coalesce((options ->> 'confirm_start')::boolean, false);
+	w.wake := coalesce(options ->> 'wake', 'queue');
+	IF options ? 'queues' THEN
+		SELECT q.queues, q.weights INTO w.queues, w.weights FROM haul._worker_queues(options -> 'queues') AS q;
+		IF w.queues = ARRAY['*'] THEN
+			w.queues := NULL;
+			w.weights := NULL;
+		END IF;
+	END IF;
+	IF options ? 'exclude' THEN
+		w.exclude := (SELECT array_agg(e) FROM jsonb_array_elements_text(options -> 'exclude') AS e);
+	END IF;
+	IF options ? 'kinds' THEN
+		w.kinds := ARRAY(SELECT k FROM jsonb_array_elements_text(options -> 'kinds') AS k);
+	END IF;
+	PERFORM haul._check_worker(w);
+	IF w.namespace IS NOT NULL THEN
+		w.queues := haul._in_namespace(w.queues, w.namespace);
+		w.exclude := haul._in_namespace(w.exclude, w.namespace);
+	END IF;
+	RETURN w;
+END
+$$;
+
 -- Makes the row of a worker that belongs to a role, with the rights of the extension's owner.
 CREATE FUNCTION haul._register_worker(name text, options jsonb, owner name) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known    CONSTANT text[] := ARRAY['queues', 'exclude', 'kinds', 'min_priority', 'max_priority', 'order',
-									  'namespace', 'max_threads', 'hostname', 'pid', 'confirm_start', 'wake'];
-	key      text;
-	item     jsonb;
-	taken    text[];
-	weights  float8[];
-	id       bigint;
-	excluded text[];
-	lowest   integer;
-	highest  integer;
-	ordering text;
+	w  haul.workers;
+	id bigint;
 BEGIN
-	IF name IS NULL OR char_length(name) NOT BETWEEN 1 AND 255 THEN
-		RAISE EXCEPTION 'worker name must have 1 to 255 characters' USING ERRCODE = '22023';
-	END IF;
-	IF options IS NULL OR jsonb_typeof(options) <> 'object' THEN
-		RAISE EXCEPTION 'options must be a JSON object' USING ERRCODE = '22023';
-	END IF;
-	FOR key IN SELECT k FROM jsonb_object_keys(options) AS k LOOP
-		IF key <> ALL (known) THEN
-			RAISE EXCEPTION 'unknown worker option "%"', key
-				USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
-		END IF;
-	END LOOP;
-	-- An option given as null is an option left out.
-	options := jsonb_strip_nulls(options);
-
-	IF options ? 'queues' THEN
-		PERFORM haul._check_option(options, 'queues'::text, 'array'::text);
-		taken := '{}';
-		weights := '{}';
-		FOR item IN SELECT i FROM jsonb_array_elements(options -> 'queues') AS i LOOP
-			IF jsonb_typeof(item) = 'string' THEN
-				item := jsonb_build_object('name', item);
-			END IF;
-			IF jsonb_typeof(item) <> 'object' OR item - ARRAY['name', 'weight'] <> '{}'
-				OR jsonb_typeof(item -> 'name') IS DISTINCT FROM 'string'
-				OR jsonb_typeof(coalesce(item -> 'weight', '1')) <> 'number'
-			THEN
-				RAISE EXCEPTION 'worker option "queues" has an item that is neither a name nor {"name", "weight"}: %', item
-					USING ERRCODE = '22023';
-			END IF;
-			IF char_length(item ->> 'name') NOT BETWEEN 1 AND 63 THEN
-				RAISE EXCEPTION 'queue "%" must have 1 to 63 characters', item ->> 'name' USING ERRCODE = '22023';
-			END IF;
-			IF coalesce((item ->> 'weight')::float8, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
-				RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name',
-					item ->> 'weight'
-					USING ERRCODE = '22023';
-			END IF;
-			taken := taken || (item ->> 'name');
-			weights := weights || coalesce((item ->> 'weight')::float8, 1);
-		END LOOP;
-		IF taken = '{}' THEN
-			RAISE EXCEPTION 'worker option "queues" is empty'
-				USING ERRCODE = '22023', HINT = 'Leave it out to take all queues.';
-		END IF;
-		IF cardinality(taken) > (SELECT count(DISTINCT t) FROM unnest(taken) AS t) THEN
-			RAISE EXCEPTION 'worker option "queues" names a queue twice' USING ERRCODE = '22023';
-		END IF;
-		-- '*' alone is all queues
-		IF taken = ARRAY['*'] THEN
-			taken := NULL;
-			weights := NULL;
-		END IF;
-	END IF;
-	IF options ? 'exclude' THEN
-		PERFORM haul._check_option(options, 'exclude'::text, 'array of strings'::text);
-		SELECT array_agg(e) INTO excluded FROM jsonb_array_elements_text(options -> 'exclude') AS e;
-	END IF;
-	IF options ? 'kinds' THEN
-		PERFORM haul._check_option(options, 'kinds'::text, 'array of strings'::text);
-		IF options -> 'kinds' = '[]' THEN
-			RAISE EXCEPTION 'worker option "kinds" is empty'
-				USING ERRCODE = '22023', HINT = 'Leave it out to take all kinds.';
-		END IF;
-	END IF;
-	PERFORM haul._check_option(options, o, 'string'::text)
-		FROM unnest(ARRAY['order', 'namespace', 'hostname', 'wake']) AS o WHERE options ? o;
-	PERFORM haul._check_option(options, o, 'integer'::text)
-		FROM unnest(ARRAY['min_priority', 'max_priority', 'max_threads', 'pid']) AS o WHERE options ? o;
-	IF options ? 'confirm_start' THEN
-		PERFORM haul._check_option(options, 'confirm_start'::text, 'boolean'::text);
-	END IF;
-
-	lowest := coalesce((options ->> 'min_priority')::integer, 1);
-	highest := coalesce((options ->> 'max_priority')::integer, 32767);
-	IF lowest NOT BETWEEN 1 AND 32767 OR highest NOT BETWEEN 1 AND 32767 OR lowest > highest THEN
-		RAISE EXCEPTION 'priorities %:% are no range within 1:32767', lowest, highest USING ERRCODE = '22023';
-	END IF;
-	ordering := coalesce(options ->> 'order', 'strict');
-	IF ordering NOT IN ('strict', 'weighted') THEN
-		RAISE EXCEPTION 'unknown queue order "%"', ordering
-			USING ERRCODE = '22023', HINT = 'Orders are strict, weighted.';
-	END IF;
-	IF ordering = 'weighted' AND taken IS NULL THEN
-		RAISE EXCEPTION 'order "weighted" needs the option "queues"' USING ERRCODE = '22023';
-	END IF;
-	IF options ->> 'wake' NOT IN ('queue', 'worker', 'none') THEN
-		RAISE EXCEPTION 'unknown way to wake a worker "%"', options ->> 'wake'
-			USING ERRCODE = '22023', HINT = 'Ways are queue, worker, none.';
-	END IF;
-	IF (options ->> 'max_threads')::integer < 1 THEN
-		RAISE EXCEPTION 'max_threads must be at least 1, not %', options ->> 'max_threads' USING ERRCODE = '22023';
-	END IF;
-	IF char_length(options ->> 'namespace') NOT BETWEEN 1 AND 61 THEN
-		RAISE EXCEPTION 'namespace "%" must have 1 to 61 characters', options ->> 'namespace' USING ERRCODE = '22023';
-	END IF;
-	IF options ? 'namespace' THEN
-		taken := haul._in_namespace(taken, options ->> 'namespace');
-		excluded := haul._in_namespace(excluded, options ->> 'namespace');
-	END IF;
-
+	PERFORM haul._check_worker_options(options);
+	w := haul._described_worker(name, jsonb_strip_nulls(options));
 	-- A new process of the same name on the same host: that one will not come back.
 	PERFORM haul._bury(ARRAY(
-		SELECT w.id FROM haul.workers AS w
-			WHERE w.lost_at IS NOT NULL AND w.owner_id = haul._role_id(_register_worker.owner)
-				AND w.name = _register_worker.name AND w.hostname = options ->> 'hostname'
-				AND w.pid <> (options ->> 'pid')::integer));
+		SELECT o.id FROM haul.workers AS o
+			WHERE o.lost_at IS NOT NULL AND o.owner_id = haul._role_id(_register_worker.owner)
+				AND o.name = w.name AND o.hostname = w.hostname AND o.pid <> w.pid));
 
 	PERFORM haul._add_history(clock_timestamp(), true);
 	INSERT INTO haul.workers (name, hostname, pid, queues, weights, exclude, kinds, min_priority, max_priority,
 							  queue_order, namespace, max_threads, confirm_start, wake, owner)
-		VALUES (_register_worker.name, options ->> 'hostname', (options ->> 'pid')::integer, taken, weights,
-				excluded,
-				(SELECT array_agg(k) FROM jsonb_array_elements_text(options -> 'kinds') AS k),
-				lowest, highest, ordering, options ->> 'namespace',
-				coalesce((options ->> 'max_threads')::integer, 1),
-				coalesce((options ->> 'confirm_start')::boolean, false), coalesce(options ->> 'wake', 'queue'),
-				_register_worker.owner)
+		VALUES (w.name, w.hostname, w.pid, w.queues, w.weights, w.exclude, w.kinds, w.min_priority, w.max_priority,
+				w.queue_order, w.namespace, w.max_threads, w.confirm_start, w.wake, _register_worker.owner)
 		RETURNING workers.id INTO id;
 	RETURN id;
 END

@@ -95,83 +95,211 @@ EXCEPTION
 END
 $$;
 
--- With the rights of whoever changes the table, who becomes the owner of what he inserts.
-CREATE FUNCTION haul._check_cron() RETURNS trigger
+-- ---- each part of the check, with the rights of whoever changes the table ----
+
+CREATE FUNCTION haul._refuse_cron(schedule text, col text, message text, hint text, state text DEFAULT '23514')
+	RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = message, HINT = hint,
+		DETAIL = format('In schedule "%s".', schedule), SCHEMA = 'haul', TABLE = 'cron', COLUMN = col;
+END
+$$;
+
+CREATE FUNCTION haul._check_cron_nulls(s haul.cron) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad text;
+BEGIN
+	SELECT key INTO bad FROM jsonb_each(to_jsonb(s))
+		WHERE value = 'null' AND key NOT IN ('id', 'kind', 'command', 'database', 'next_run_at', 'last_run_at', 'owner_id',
+			'scheduled_by', 'scheduled_by_id') LIMIT 1;
+	IF FOUND THEN
+		PERFORM haul._refuse_cron(s.name, bad, format('haul.cron.%s must not be null', bad),
+			CASE bad WHEN 'name' THEN 'Give the schedule a name.' WHEN 'schedule' THEN 'Say when it runs.'
+				ELSE 'Leave the column out to get its default.' END, '23502');
+	END IF;
+END
+$$;
+
+-- Of an UPDATE: what cannot be changed, and who may not.
+CREATE FUNCTION haul._check_cron_change(before haul.cron, s haul.cron) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad text;
+BEGIN
+	SELECT v.col INTO bad FROM (VALUES
+		('id', s.id = before.id), ('name', s.name = before.name), ('created_at', s.created_at = before.created_at),
+		('planned_at', s.planned_at = before.planned_at)) AS v (col, ok) WHERE NOT v.ok LIMIT 1;
+	IF FOUND THEN
+		PERFORM haul._refuse_cron(s.name, bad, format('haul.cron.%s cannot be changed', bad),
+			'Leave the column as it is, or make another schedule.'::text);
+	END IF;
+	-- A command runs as the owner: nobody may have one run as somebody else.
+	IF (before.command IS NOT NULL OR s.command IS NOT NULL OR s.owner <> before.owner)
+			AND NOT (haul._acts_for(before.owner_id)
+					AND haul._acts_for(CASE WHEN s.owner = before.owner THEN before.owner_id ELSE haul._role_id(s.owner) END))
+	THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('schedule "%s" belongs to role "%s"', before.name, before.owner),
+			HINT = 'A schedule with a command is changed by its owner, or by a superuser. Make one of your own.';
+	END IF;
+END
+$$;
+
+-- Whose the schedule is, and who scheduled it: of one that is made or restored.
+CREATE FUNCTION haul._own_new_cron(s haul.cron, restoring boolean) RETURNS haul.cron
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF restoring THEN
+		-- Roles have other numbers here, if they exist. One that was gone stays so.
+		s.owner_id := CASE WHEN s.owner_id = 0 THEN 0::oid ELSE haul._role_id(s.owner) END;
+		s.scheduled_by := coalesce(s.scheduled_by, s.owner);
+		s.scheduled_by_id := CASE WHEN s.scheduled_by_id = 0 THEN 0::oid ELSE haul._role_id(s.scheduled_by) END;
+		RETURN s;
+	END IF;
+	-- one who could become that role may make schedules for it, as when he restores a dump
+	IF NOT haul._acts_for(haul._role_id(s.owner)) THEN
+		s.owner := current_user;
+	END IF;
+	s.owner_id := haul._role_id(s.owner);
+	s.scheduled_by := NULL;
+	RETURN s;
+END
+$$;
+
+-- The same of one that is changed.
+CREATE FUNCTION haul._own_changed_cron(before haul.cron, s haul.cron) RETURNS haul.cron
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- Jobs are not enqueued in the name of somebody who did not want them.
+	IF s.command IS NULL AND haul._cron_job_differs(before, s) AND NOT haul._acts_for(before.owner_id) THEN
+		s.owner := current_user;
+		s.owner_id := haul._role_id(s.owner);
+	ELSIF s.owner <> before.owner THEN
+		s.owner_id := haul._role_id(s.owner);
+		IF s.owner_id = 0 THEN
+			RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', s.owner);
+		END IF;
+	ELSE
+		s.owner_id := before.owner_id;
+	END IF;
+	IF s.owner_id <> before.owner_id OR haul._cron_job_differs(before, s)
+			OR (s.command, s.database) IS DISTINCT FROM (before.command, before.database) THEN
+		s.scheduled_by := NULL;
+	ELSE
+		s.scheduled_by := before.scheduled_by;
+		s.scheduled_by_id := before.scheduled_by_id;
+	END IF;
+	RETURN s;
+END
+$$;
+
+-- Whether it enqueues another job.
+CREATE FUNCTION haul._cron_job_differs(before haul.cron, s haul.cron) RETURNS boolean
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN (s.kind, s.args, s.queue, s.priority, s.options) IS DISTINCT FROM
+		   (before.kind, before.args, before.queue, before.priority, before.options);
+END
+$$;
+
+CREATE FUNCTION haul._check_cron_values(s haul.cron) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	known CONSTANT text[] := haul._cron_option_names();
-	restoring boolean := haul._is_restoring(TG_RELID::regclass);
-	now timestamptz := clock_timestamp();
-	bad record;
-	message text;
-	hint text;
-	wanted oid := haul._role_id(new.owner);
+	bad   record;
 BEGIN
-	SELECT key AS col INTO bad FROM jsonb_each(to_jsonb(new))
-		WHERE value = 'null' AND key NOT IN ('id', 'kind', 'command', 'database', 'next_run_at', 'last_run_at', 'owner_id',
-			'scheduled_by', 'scheduled_by_id') LIMIT 1;
+	SELECT v.* INTO bad FROM (VALUES
+		('name', 'must have 1 to 255 characters', char_length(s.name) BETWEEN 1 AND 255, 'Use a shorter one.'),
+		('kind', 'must be given if, and only if, there is no command', (s.kind IS NULL) <> (s.command IS NULL),
+			'Say either which kind of job to enqueue, or which command to run.'),
+		('database', 'must be null without a command', s.database IS NULL OR s.command IS NOT NULL,
+			'Jobs are enqueued in this database.'),
+		('command', 'must not be empty', s.command IS NULL OR s.command ~ '[^[:space:]]', 'Give it something to run.'),
+		('command', 'must not be longer than 1 MB', coalesce(octet_length(s.command), 0) <= 1048576,
+			'Put it into a procedure, and CALL that.'),
+		('args', 'must be a JSON object', jsonb_typeof(s.args) = 'object', 'Put the value into an object: {"value": …}.'),
+		('options', 'must be a JSON object', jsonb_typeof(s.options) = 'object',
+			'Its keys are options of haul.enqueue(): {"max_attempts": 3}.'),
+		('overlap', 'must be skip, allow or queue', s.overlap IN ('skip', 'allow', 'queue'),
+			'Leave the column out to get its default.'),
+		('misfire', 'must be none, one or all', s.misfire IN ('none', 'one', 'all'),
+			'Leave the column out to get its default.'),
+		('misfire_limit', 'must be 1 to 10000', s.misfire_limit BETWEEN 1 AND 10000,
+			'Leave the column out to get its default.'),
+		('dst_skipped', 'must be next or skip', s.dst_skipped IN ('next', 'skip'),
+			'Leave the column out to get its default.'),
+		('dst_repeated', 'must be once or twice', s.dst_repeated IN ('once', 'twice'),
+			'Leave the column out to get its default.')
+		) AS v (col, problem, ok, hint) WHERE NOT v.ok LIMIT 1;
 	IF FOUND THEN
-		RAISE not_null_violation USING MESSAGE = format('haul.cron.%s must not be null', bad.col),
-			HINT = CASE bad.col WHEN 'name' THEN 'Give the schedule a name.' WHEN 'schedule' THEN 'Say when it runs.'
-						ELSE 'Leave the column out to get its default.' END,
-			DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+		PERFORM haul._refuse_cron(s.name, bad.col, format('haul.cron.%s %s, not "%s"', bad.col, bad.problem,
+			coalesce(left(to_jsonb(s) ->> bad.col, 100), 'null')), bad.hint);
 	END IF;
+	SELECT key INTO bad FROM jsonb_object_keys(s.options) AS key WHERE key <> ALL (known) LIMIT 1;
+	IF FOUND THEN
+		PERFORM haul._refuse_cron(s.name, 'options'::text,
+			format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key, 100)),
+			'Options are ' || array_to_string(known, ', ') || '.');
+	END IF;
+END
+$$;
 
+-- When it fires first.
+CREATE FUNCTION haul._plan_cron(s haul.cron, restoring boolean, at timestamptz) RETURNS haul.cron
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stored   timestamptz := s.next_run_at;
+	-- While a dump comes in, table by table, what fires could get ids of rows that are still to come.
+	earliest timestamptz := CASE WHEN restoring THEN at + interval '10 minutes' ELSE at END;
+	col      text := 'timezone';
+	message  text;
+	hint     text;
+BEGIN
+	PERFORM haul.cron_next('* * * * *'::text, 1, at, s.timezone, 'next'::text, 'once'::text);
+	col := 'schedule';
+	s.next_run_at := (
+		SELECT t FROM haul.cron_next(s.schedule, 1, earliest, s.timezone, s.dst_skipped, s.dst_repeated) AS t);
+	IF NOT s.enabled THEN
+		s.next_run_at := NULL;
+	ELSIF restoring AND stored IS NOT NULL AND s.next_run_at IS NOT NULL THEN
+		s.next_run_at := greatest(stored, earliest);
+	END IF;
+	s.planned_at := at;
+	RETURN s;
+EXCEPTION WHEN invalid_parameter_value THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+	PERFORM haul._refuse_cron(s.name, col, format('haul.cron.%s: %s', col, message), hint);
+END
+$$;
+
+CREATE FUNCTION haul._check_cron() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	restoring boolean := haul._is_restoring(TG_RELID::regclass);
+	now       timestamptz := clock_timestamp();
+	bad       record;
+BEGIN
+	PERFORM haul._check_cron_nulls(new);
 	IF TG_OP = 'UPDATE' THEN
-		SELECT v.* INTO bad FROM (VALUES
-			('id', new.id = old.id), ('name', new.name = old.name), ('created_at', new.created_at = old.created_at),
-			('planned_at', new.planned_at = old.planned_at)) AS v (col, ok) WHERE NOT v.ok LIMIT 1;
-		IF FOUND THEN
-			RAISE check_violation USING MESSAGE = format('haul.cron.%s cannot be changed', bad.col),
-				HINT = 'Leave the column as it is, or make another schedule.', DETAIL = format('In schedule "%s".', new.name),
-					SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
-		END IF;
-		-- A command runs as the owner: nobody may have one run as somebody else.
-		IF (old.command IS NOT NULL OR new.command IS NOT NULL OR new.owner <> old.owner)
-				AND NOT (haul._acts_for(old.owner_id)
-						AND haul._acts_for(CASE WHEN new.owner = old.owner THEN old.owner_id ELSE wanted END)) THEN
-			RAISE insufficient_privilege USING
-				MESSAGE = format('schedule "%s" belongs to role "%s"', old.name, old.owner),
-				HINT = 'A schedule with a command is changed by its owner, or by a superuser. Make one of your own.';
-		END IF;
-		-- Nor are jobs enqueued in the name of somebody who did not want them.
-		IF new.command IS NULL AND (new.kind, new.args, new.queue, new.priority, new.options) IS DISTINCT FROM
-				(old.kind, old.args, old.queue, old.priority, old.options) AND NOT haul._acts_for(old.owner_id) THEN
-			new.owner := current_user;
-			wanted := haul._role_id(current_user);
-			new.owner_id := wanted;
-		ELSIF new.owner <> old.owner THEN
-			IF wanted = 0 THEN
-				RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', new.owner);
-			END IF;
-			new.owner_id := wanted;
-		ELSE
-			new.owner_id := old.owner_id;
-		END IF;
-		IF new.owner_id <> old.owner_id
-				OR (new.kind, new.args, new.queue, new.priority, new.options, new.command, new.database) IS DISTINCT FROM
-				   (old.kind, old.args, old.queue, old.priority, old.options, old.command, old.database) THEN
-			new.scheduled_by := NULL;
-		ELSE
-			new.scheduled_by := old.scheduled_by;
-			new.scheduled_by_id := old.scheduled_by_id;
-		END IF;
-	ELSIF NOT restoring THEN
-		-- one who could become that role may make schedules for it, as when he restores a dump
-		IF NOT haul._acts_for(wanted) THEN
-			new.owner := current_user;
-			wanted := haul._role_id(current_user);
-		END IF;
-		new.owner_id := wanted;
-		new.scheduled_by := NULL;
-		new.created_at := now;
-		new.last_run_at := NULL;
+		PERFORM haul._check_cron_change(old, new);
+		new := haul._own_changed_cron(old, new);
 	ELSE
-		-- Roles have other numbers here, if they exist. One that was gone stays so.
-		new.owner_id := CASE WHEN new.owner_id = 0 THEN 0::oid ELSE wanted END;
-		new.scheduled_by := coalesce(new.scheduled_by, new.owner);
-		new.scheduled_by_id := CASE WHEN new.scheduled_by_id = 0 THEN 0::oid ELSE haul._role_id(new.scheduled_by) END;
+		new := haul._own_new_cron(new, restoring);
+		IF NOT restoring THEN
+			new.created_at := now;
+			new.last_run_at := NULL;
+		END IF;
 	END IF;
 	-- What a superuser makes for another role is that role's; what others make for it holds while they may.
 	IF new.scheduled_by IS NULL THEN
@@ -179,80 +307,18 @@ BEGIN
 			WHERE r.rolname = CASE WHEN (SELECT c.rolsuper FROM pg_roles AS c WHERE c.rolname = current_user) THEN new.owner
 								   ELSE current_user END;
 	END IF;
-
-	SELECT v.* INTO bad FROM (VALUES
-		('name', 'must have 1 to 255 characters', char_length(new.name) BETWEEN 1 AND 255, 'Use a shorter one.'),
-		('kind', 'must be given if, and only if, there is no command', (new.kind IS NULL) <> (new.command IS NULL),
-			'Say either which kind of job to enqueue, or which command to run.'),
-		('database', 'must be null without a command', new.database IS NULL OR new.command IS NOT NULL,
-			'Jobs are enqueued in this database.'),
-		('command', 'must not be empty', new.command IS NULL OR new.command ~ '[^[:space:]]', 'Give it something to run.'),
-		('command', 'must not be longer than 1 MB', coalesce(octet_length(new.command), 0) <= 1048576,
-			'Put it into a procedure, and CALL that.'),
-		('args', 'must be a JSON object', jsonb_typeof(new.args) = 'object', 'Put the value into an object: {"value": …}.'),
-		('options', 'must be a JSON object', jsonb_typeof(new.options) = 'object',
-			'Its keys are options of haul.enqueue(): {"max_attempts": 3}.'),
-		('overlap', 'must be skip, allow or queue', new.overlap IN ('skip', 'allow', 'queue'),
-			'Leave the column out to get its default.'),
-		('misfire', 'must be none, one or all', new.misfire IN ('none', 'one', 'all'),
-			'Leave the column out to get its default.'),
-		('misfire_limit', 'must be 1 to 10000', new.misfire_limit BETWEEN 1 AND 10000,
-			'Leave the column out to get its default.'),
-		('dst_skipped', 'must be next or skip', new.dst_skipped IN ('next', 'skip'),
-			'Leave the column out to get its default.'),
-		('dst_repeated', 'must be once or twice', new.dst_repeated IN ('once', 'twice'),
-			'Leave the column out to get its default.')
-		) AS v (col, problem, ok, hint) WHERE NOT v.ok LIMIT 1;
-	IF FOUND THEN
-		RAISE check_violation USING MESSAGE = format('haul.cron.%s %s, not "%s"', bad.col, bad.problem,
-				coalesce(left(to_jsonb(new) ->> bad.col, 100), 'null')),
-			HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
-	END IF;
-	SELECT key INTO bad FROM jsonb_object_keys(new.options) AS key WHERE key <> ALL (known) LIMIT 1;
-	IF FOUND THEN
-		RAISE check_violation USING MESSAGE = format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key,
-			100)),
-			HINT = 'Options are ' || array_to_string(known, ', ') || '.', DETAIL = format('In schedule "%s".', new.name),
-				SCHEMA = 'haul', TABLE = 'cron', COLUMN = 'options';
-	END IF;
-
+	PERFORM haul._check_cron_values(new);
 	-- What is restored was tried out when it was made, and its jobs may be half there.
-	IF new.kind IS NOT NULL AND NOT restoring AND (TG_OP = 'INSERT'
-			OR (new.kind, new.args, new.queue, new.priority, new.options) IS DISTINCT FROM
-			   (old.kind, old.args, old.queue, old.priority, old.options)) THEN
+	IF new.kind IS NOT NULL AND NOT restoring AND (TG_OP = 'INSERT' OR haul._cron_job_differs(old, new)) THEN
 		SELECT * INTO bad FROM haul._try_cron_job(new);
 		IF bad.problem IS NOT NULL THEN
-			RAISE check_violation USING MESSAGE = bad.problem, HINT = bad.hint, DETAIL = format('In schedule "%s".', new.name),
-				SCHEMA = 'haul', TABLE = 'cron', COLUMN = bad.col;
+			PERFORM haul._refuse_cron(new.name, bad.col, bad.problem, bad.hint);
 		END IF;
 	END IF;
-
-	IF TG_OP = 'UPDATE' AND (new.schedule, new.timezone, new.dst_skipped, new.dst_repeated, new.enabled) IS NOT DISTINCT
-		FROM
+	IF TG_OP = 'INSERT' OR (new.schedule, new.timezone, new.dst_skipped, new.dst_repeated, new.enabled) IS DISTINCT FROM
 			(old.schedule, old.timezone, old.dst_skipped, old.dst_repeated, old.enabled) THEN
-		RETURN new;
+		new := haul._plan_cron(new, restoring, now);
 	END IF;
-	DECLARE
-		stored timestamptz := new.next_run_at;
-		-- While a dump comes in, table by table, what fires could get ids of rows that are still to come.
-		earliest timestamptz := CASE WHEN restoring THEN now + interval '10 minutes' ELSE now END;
-		col text := 'timezone';
-	BEGIN
-		PERFORM haul.cron_next('* * * * *'::text, 1, now, new.timezone, 'next'::text, 'once'::text);
-		col := 'schedule';
-		new.next_run_at := (
-			SELECT t FROM haul.cron_next(new.schedule, 1, earliest, new.timezone, new.dst_skipped, new.dst_repeated) AS t);
-		IF NOT new.enabled THEN
-			new.next_run_at := NULL;
-		ELSIF restoring AND stored IS NOT NULL AND new.next_run_at IS NOT NULL THEN
-			new.next_run_at := greatest(stored, earliest);
-		END IF;
-		new.planned_at := now;
-	EXCEPTION WHEN invalid_parameter_value THEN
-		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-		RAISE check_violation USING MESSAGE = format('haul.cron.%s: %s', col, message), HINT = hint,
-			DETAIL = format('In schedule "%s".', new.name), SCHEMA = 'haul', TABLE = 'cron', COLUMN = col;
-	END;
 	RETURN new;
 END
 $$;
