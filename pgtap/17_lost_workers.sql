@@ -54,6 +54,19 @@ SELECT is(haul.cleanup_workers(), 0::bigint, 'once');
 SELECT ok(haul.watch_workers() BETWEEN interval '0' AND interval '200 ms', 'the next look is due before long')
 	WHERE NOT (SELECT floors_open FROM haul.background);
 SELECT is(haul.unregister_worker(:w), 0::bigint, 'it may say goodbye');
+-- Whatever the plan, no lock is taken of a worker that is neither lost nor dead.
+SELECT helper.new_worker('none') AS lost, helper.new_worker('none') AS w \gset
+SAVEPOINT plan;
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT is(helper.lose(:lost), 1::bigint, 'one of two is given up');
+SELECT is(haul.cleanup_workers('1 h'), 0::bigint, 'none is dead');
+SELECT is(ARRAY(SELECT objid::bigint FROM pg_locks
+	WHERE classid = 'haul.workers'::regclass AND pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'
+		AND objid IN (:lost, :w)),
+	ARRAY[:lost]::bigint[], 'only that one is locked');
+ROLLBACK TO plan;
+SELECT haul.unregister_worker(:lost), haul.unregister_worker(:w);
 -- Every call is a sign.
 INSERT INTO haul.jobs (kind, queue) SELECT 'k', 'signs' FROM generate_series(1, 8);
 CREATE TEMP TABLE held AS SELECT haul.register_worker('w', '{"queues": ["signs"]}') AS w, NULL::bigint AS id, 0

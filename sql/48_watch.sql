@@ -24,8 +24,8 @@ BEGIN ATOMIC
 		WHERE pid = ANY (haul._backends(worker_id)) AND state <> 'idle'::text AND pid <> pg_backend_pid();
 END;
 
--- Takes the exclusive lock of a worker until the end of the transaction; false,
--- at once, while a checkout of that worker is open.
+-- Takes the exclusive lock of a worker until the end of the transaction; false, at once, while a checkout of that worker
+-- is open. In a WHERE clause, inside a CASE that names all other conditions: they may be evaluated in any order.
 CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_lock_worker';
@@ -45,8 +45,9 @@ AS $$
 BEGIN
 	UPDATE haul.workers AS w SET lost_at = clock_timestamp() FROM (
 			SELECT id FROM haul.workers
-				WHERE id = worker_id AND CASE WHEN lost_at IS NULL AND last_heartbeat_at <= silent_since
-					THEN haul._lock_worker(id) END
+				WHERE id = worker_id
+					AND CASE WHEN id = worker_id AND lost_at IS NULL AND last_heartbeat_at <= silent_since
+						THEN haul._lock_worker(id) END
 				FOR UPDATE SKIP LOCKED) AS free
 		WHERE w.id = free.id;
 	IF FOUND THEN
@@ -66,7 +67,7 @@ DECLARE
 BEGIN
 	DELETE FROM haul.workers AS w USING (
 			SELECT id FROM haul.workers
-				WHERE id = ANY (worker_ids) AND haul._lock_worker(id)
+				WHERE id = ANY (worker_ids) AND CASE WHEN id = ANY (worker_ids) THEN haul._lock_worker(id) END
 				FOR UPDATE SKIP LOCKED) AS free
 		WHERE w.id = free.id;
 	GET DIAGNOSTICS buried = ROW_COUNT;
