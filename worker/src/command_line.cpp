@@ -1,10 +1,12 @@
 #include "command_line.hpp"
 
+#include "help_formatter.hpp"
 #include "queue_spec.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -219,6 +221,7 @@ command printed(std::string text) {
 
 command parse_command_line(const std::vector<std::string>& arguments) {
     CLI::App app{"Runs background jobs of PostgreSQL databases with the extension pg_haul.", "haul"};
+    app.formatter(std::make_shared<help_formatter>());
     app.require_subcommand(
         0, 1); // that there is one is checked below: CLI11 would not name what it did not know
     app.set_version_flag("--version", "haul " HAUL_VERSION, "Print the version and exit");
