@@ -70,8 +70,8 @@ TEST_F(background_killed, the_worker_with_calls_to_make_leaves_them_to_the_next)
     EXPECT_NE(poll.finish().at(0).at(0), "[]");
 }
 
-// The call that a worker leaves behind comes with the next one, and each time the launcher waits twice as long before it
-// starts that: up to 8 s after the fourth.
+// The call that a worker leaves behind comes with the next one, and each time the launcher waits twice as
+// long before it starts that: up to 8 s after the fourth.
 TEST_F(background_killed, again_and_again_no_call_is_lost) {
     waiting_worker worker(dsn);
     int terminations = 0;
