@@ -160,6 +160,19 @@ SELECT results_eq($$ SELECT kind, state, attempt, claim, worker_id FROM haul.fin
 SELECT matches((SELECT last_error FROM haul.finished_jobs WHERE kind = 'late 1'), 'timeout|expired', 'with the reason');
 SELECT is(helper.counts('late'), '{"dispatches": 2, "drops": 2}', 'and counted as drops');
 
+-- Many of them: a call ends so many, and the next goes on.
+INSERT INTO haul.jobs (kind, queue, run_at, expires_at)
+	SELECT 'over', 'many', now() - interval '1 hour', now() FROM generate_series(1, 1200);
+INSERT INTO haul.jobs (kind, queue) VALUES ('behind', 'many');
+INSERT INTO haul.jobs (kind, queue, priority) VALUES ('elsewhere', 'many', 20000);
+SELECT haul.register_worker('many', '{"queues": ["many"]}') AS many \gset
+SELECT is(helper.checkout_kinds(:many, 1), 'elsewhere', 'a checkout that ends many jobs takes what is in other lanes');
+SELECT is(helper.counts('many'), '{"dispatches": 1, "drops": 500}', 'it ends a bounded number');
+SELECT is(helper.checkout_kinds(:many, 1), NULL, 'the next ones go on');
+SELECT is(helper.counts('many'), '{"dispatches": 1, "drops": 1000}', 'from there');
+SELECT is(helper.checkout_kinds(:many, 1), 'behind', 'until they come to the end');
+SELECT is(helper.counts('many'), '{"dispatches": 2, "drops": 1200}', 'and all are ended');
+
 -- Bounds of max_jobs
 INSERT INTO haul.jobs (kind, queue) SELECT 'm', 'bounds' FROM generate_series(1, 10000);
 SELECT haul.register_worker('m', '{"queues": ["bounds"]}') AS m \gset

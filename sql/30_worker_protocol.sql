@@ -227,7 +227,8 @@ run_at, id.
 Jobs that another transaction has locked are skipped. (id, claim) is the fencing token for every later call about the
 job.
 attempt counts this execution: 1 = the first. Jobs found past their queue timeout are discarded
-on the way, and those too long to be sent (32 MB as text) fail.
+on the way, and those too long to be sent (32 MB as text) fail; at most 500 in a call: where there are more in front,
+the rest of their queue and priority is left to the next call, though this one may then return less than there is.
 workflow_id: the job belongs to a workflow; haul.results(id) gives what the jobs before it returned. confirm_start: call
 haul.start() before running the job. Needs no flush at commit: a claim lost in a crash is a job that is ready again.
 Errors: HQ003 when the worker is not registered (any more), 22023 for max_jobs out of range.';

@@ -34,6 +34,8 @@ int haul_max_commands;
 char *haul_enqueuer;
 char *haul_databases;
 int haul_max_lanes;
+int haul_max_queues;
+int haul_max_lanes_per_queue;
 int haul_sweep_interval;
 double haul_sweep_load;
 int haul_maintenance_interval;
@@ -79,6 +81,14 @@ define_background_settings(void)
 		"With more lanes than that, checkouts walk through all of them.", &haul_max_lanes, 32768,
 		16, 1000000, process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0,
 		NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.max_queues", "Queues of a database that have jobs, at most.",
+		"Jobs for more are refused. Where no background worker serves the database, none are.",
+		&haul_max_queues, 25000, 1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"haul.max_lanes_per_queue", "Priorities of a queue that have jobs, at most.",
+		"Jobs of others are refused. Where no background worker serves the database, none are.",
+		&haul_max_lanes_per_queue, 5000, 1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("haul.sweep_interval",
 							"How often a lane is searched for jobs below its floor, at most.", NULL,
 							&haul_sweep_interval, 60, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S,

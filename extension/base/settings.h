@@ -25,8 +25,10 @@ extern int haul_max_commands;	   /* at once, in a database */
 extern char *haul_enqueuer;		   /* role that jobs are enqueued for; "": the current user */
 
 /* of the background workers */
-extern char *haul_databases;		  /* names, or "*" */
-extern int haul_max_lanes;			  /* in shared memory */
+extern char *haul_databases; /* names, or "*" */
+extern int haul_max_lanes;
+extern int haul_max_queues;
+extern int haul_max_lanes_per_queue;  /* in shared memory */
 extern int haul_sweep_interval;		  /* seconds, for one lane */
 extern double haul_sweep_load;		  /* fraction of a core */
 extern int haul_maintenance_interval; /* seconds */

@@ -35,6 +35,7 @@
 #define UNDELIVERABLE                                                                              \
 	"its args, progress or last_error are too long to be sent to a worker (limit: 32 MB as text)"
 #define LOOKS_AHEAD 64
+#define MAX_REFUSED 500
 
 /* columns that haul.checkout returns */
 static const enum JobColumn returned[] = {
@@ -52,7 +53,9 @@ typedef struct Checkout
 	int64 leases[MAX_JOBS / LEASE_MAX_JOBS + 1];
 	int64 *ids; /* of the jobs claimed */
 	int njobs;
-	Size bytes; /* of them, if by latch */
+	Size bytes;	 /* of them, if by latch */
+	int refused; /* jobs ended on the way; no more than MAX_REFUSED */
+	bool left;	 /* a lane was left for another call, since there were more of these */
 	ReturnSetInfo *result;
 } Checkout;
 
@@ -159,30 +162,38 @@ refuse(Call *call, TupleTableSlot *job)
 	return JOB_LOCKED;
 }
 
-/* Takes, expires or passes over a ready job. */
-static void
+/* Takes, expires or passes over a ready job. False when the rest of the lane is left for another
+ * call. */
+static bool
 consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 {
 	Call *call = checkout->call;
 	LaneObstacle why;
-	bool expired;
-	int taken;
+	bool refused;
 
 	if (is_for_others(job, checkout->worker, &why))
 	{
 		lane_scan_passed(scan, key, why);
-		return;
+		return true;
 	}
-	expired = job_is_expired(job, call->now);
+	refused = job_is_expired(job, call->now);
 	/* its end may have to wait for somebody, and a checkout waits for nobody: maintenance sees to
 	 * it */
-	if (!job_is_null(job, JOB_WORKFLOW_ID) && expired)
-		return;
-	taken = checkout->njobs;
-	switch (expired || !job_is_deliverable(job) ? refuse(call, job) : take(checkout, job))
+	if (!job_is_null(job, JOB_WORKFLOW_ID) && refused)
+		return true;
+	refused = refused || !job_is_deliverable(job);
+	if (refused && checkout->refused == MAX_REFUSED)
+	{
+		checkout->left = true;
+		return false;
+	}
+	switch (refused ? refuse(call, job) : take(checkout, job))
 	{
 		case JOB_LOCKED:
-			scan->claimed += checkout->njobs - taken;
+			if (refused)
+				checkout->refused++;
+			else
+				scan->claimed++;
 			break;
 		case JOB_CHANGED:
 			/* since the snapshot: if it can be claimed, whoever changed it lowers the floor */
@@ -195,6 +206,7 @@ consider(Checkout *checkout, TupleTableSlot *job, LaneScan *scan, LaneKey key)
 			lane_scan_passed(scan, key, LANE_BUSY);
 			break;
 	}
+	return true;
 }
 
 /* Where the first job stands that is to come, so that checkouts need not come by until then. Looks
@@ -229,20 +241,22 @@ take_from_lane(Checkout *checkout, const LaneTag *tag, text *queue)
 	const Worker *worker = checkout->worker;
 	MemoryContext caller = CurrentMemoryContext;
 	TupleTableSlot *job = NULL;
+	bool stay = true;
 	LaneScan scan;
 
 	scan.tag = *tag;
 	lane_scan_begin(&scan, call->generation, worker->kinds_filter, worker->name_filter);
 	job_store_begin_lane(call->store, queue, tag->priority, scan.from, call->now);
-	while (!is_full(checkout) && (job = job_store_next(call->store)) != NULL)
+	while (stay && !is_full(checkout) && (job = job_store_next(call->store)) != NULL)
 	{
 		LaneKey key = {job_run_at(job), job_id(job)};
 
 		call_next_job(call);
 		scan.scanned++;
 		if (job_is(job, JOB_READY))
-			consider(checkout, job, &scan, key);
-		scan.reached = (LaneKey){key.run_at, key.id + 1};
+			stay = consider(checkout, job, &scan, key);
+		if (stay)
+			scan.reached = (LaneKey){key.run_at, key.id + 1};
 		MemoryContextSwitchTo(caller);
 	}
 	job_store_end_scan(call->store);
@@ -315,21 +329,23 @@ others_needed(void)
 static void
 wait_for_more(Checkout *checkout, uint64 events)
 {
-	if (!waiter_wait(checkout->worker, checkout_waits_by_latch, events))
-		return;
+	bool again = waiter_wait(checkout->worker, checkout_waits_by_latch, events);
+
 	/* something came meanwhile; what was found already keeps its place before it */
-	if (checkout->njobs == 0)
+	if (again && checkout->njobs == 0 && !checkout->left)
 	{
 		look(checkout);
-		if (is_full(checkout))
-			waiter_leave();
+		again = false;
 	}
-	else
+	if (is_full(checkout))
+		waiter_leave();
+	else if (again || checkout->left)
 		waiter_wake_myself();
 }
 
 bool checkout_waits_by_latch = false;
 bool checkout_passed_locked = false;
+bool checkout_left_jobs = false;
 
 PG_FUNCTION_INFO_V1(haul_checkout);
 
@@ -361,9 +377,10 @@ haul_checkout(PG_FUNCTION_ARGS)
 	waiter_enter(checkout.worker);
 	events = waiter_events();
 	look(&checkout);
-	waiter_looked(checkout.njobs > 0, others_needed());
+	waiter_looked(checkout.njobs > 0 || checkout.left, others_needed());
 	if (!is_full(&checkout))
 		wait_for_more(&checkout, events);
+	checkout_left_jobs = checkout.left;
 	return (Datum) 0;
 }
 

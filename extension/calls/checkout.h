@@ -14,4 +14,7 @@ extern bool checkout_waits_by_latch;
  * may tell. */
 extern bool checkout_passed_locked;
 
+/* Whether it left jobs to the next one, having ended as many on its way as one call may. */
+extern bool checkout_left_jobs;
+
 #endif

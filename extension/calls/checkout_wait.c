@@ -123,6 +123,8 @@ look_again_at(const Poll *poll)
 	bool isnull;
 
 	again = Min(poll->until, again);
+	if (checkout_left_jobs)
+		return now;
 	if (served)
 		return again;
 	if (SPI_execute_with_args("SELECT haul.next_due($1)", 1, &type, &worker, NULL, true, 0) !=

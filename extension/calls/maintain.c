@@ -22,6 +22,8 @@
 #include "shared/effects.h"
 
 #define LONGEST_WAIT USECS_PER_SEC /* for somebody else who has a lock */
+#define LONGEST_PIECE (200 * 1000) /* of what there is to expire; microseconds */
+#define JOBS_BETWEEN_LOOKS 64	   /* at the clock */
 
 /* Two locks, on the object haul._folds. */
 enum MaintenanceLock
@@ -106,6 +108,14 @@ haul_lock_worker(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(worker_lock(PG_GETARG_INT64(0), AccessExclusiveLock, false));
 }
 
+/* Whether the rest is left to the next pass. */
+static bool
+takes_long(const Call *call, int64 expired)
+{
+	return expired % JOBS_BETWEEN_LOOKS == JOBS_BETWEEN_LOOKS - 1 &&
+		   GetCurrentTimestamp() - call->now > LONGEST_PIECE;
+}
+
 PG_FUNCTION_INFO_V1(haul_expire);
 
 Datum
@@ -123,7 +133,8 @@ haul_expire(PG_FUNCTION_ARGS)
 	lane_tag_expiry(&scan.tag);
 	lane_scan_begin(&scan, call->generation, 0, 0);
 	job_store_begin_expired(call->store, scan.from, call->now);
-	while (expired < max_jobs && (job = job_store_next(call->store)) != NULL)
+	while (expired < max_jobs && !takes_long(call, expired) &&
+		   (job = job_store_next(call->store)) != NULL)
 	{
 		LaneKey key = {DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)), job_id(job)};
 		JobLock lock;

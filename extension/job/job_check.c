@@ -461,14 +461,15 @@ fill_in_enqueued_by(const Row *row, Patch *patch)
 }
 
 static void
-note_ready(const Row *row, const Patch *patch)
+note_ready(const Row *row, const Patch *patch, bool restoring)
 {
 	TupleTableSlot *job = row->job;
 	bool expires = !job_is_null(job, JOB_EXPIRES_AT);
 	Datum expires_at = job_value(job, JOB_EXPIRES_AT);
 
 	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
-					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job));
+					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job),
+					  !restoring);
 	for (int i = 0; i < patch->count; i++)
 		if (patch->columns[i] == column_number(&job_columns, JOB_EXPIRES_AT))
 		{
@@ -535,7 +536,10 @@ haul_check_job(PG_FUNCTION_ARGS)
 
 	/* with a key it may be a duplicate, and never come in: haul_note_keyed_job() sees to it */
 	if (job_is(row.job, JOB_READY) && (before != NULL || job_is_null(row.job, JOB_UNIQUE_KEY)))
-		note_ready(&row, &patch);
+		note_ready(&row, &patch, restoring);
+	else if (job_is(row.job, JOB_WAITING) && before == NULL && !restoring)
+		effects_job_waits(DatumGetTextPP(job_value(row.job, JOB_QUEUE)),
+						  DatumGetInt16(job_value(row.job, JOB_PRIORITY)));
 	if (patch.count > 0)
 		tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(row.table), patch.count,
 										  patch.columns, patch.values, patch.nulls);
@@ -561,6 +565,6 @@ haul_note_keyed_job(PG_FUNCTION_ARGS)
 	columns_find(&job_columns, row.table);
 	row.job = trigger->tg_trigslot;
 	slot_getallattrs(row.job);
-	note_ready(&row, &patch);
+	note_ready(&row, &patch, restore_into(haul_catalog()->jobs, "jobs"));
 	return PointerGetDatum(NULL);
 }

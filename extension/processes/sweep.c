@@ -138,7 +138,8 @@ go_on(LaneKey floor)
 	if (!reached)
 		return;
 	sweep.active = false;
-	survey_again(&sweep.tag); /* due times of jobs that are gone are forgotten */
+	/* due times of jobs that are gone are forgotten, and a lane that is empty may be given up */
+	survey_again(&sweep.tag);
 	lane_sweep_ends(&sweep.tag, sweep.found);
 }
 

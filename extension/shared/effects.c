@@ -8,6 +8,7 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
+#include "commands/dbcommands.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -19,6 +20,7 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/settings.h"
 #include "base/shmem.h"
 #include "shared/awaiting.h"
 #include "shared/database.h"
@@ -186,6 +188,8 @@ hold(void)
 	{
 		Note *note = lfirst(cell);
 
+		if (!made_ready(note) && note->claimed == 0)
+			continue;
 		tags[count] = note->key.tag;
 		keys[count++] = note->lowest;
 	}
@@ -425,8 +429,33 @@ note_for_tag(const LaneTag *tag)
 	return last_note = note != NULL ? note : add_note(&key);
 }
 
+/* Raises an error if enqueuers may have no jobs in the lane. */
+static void
+refuse_too_many(const LaneTag *tag)
+{
+	LaneAdmission admission = lane_admit(tag);
+	char *queue;
+
+	if (admission == LANE_ADMITTED)
+		return;
+	queue = pnstrdup(tag->queue, tag->length);
+	if (admission == LANE_TOO_MANY)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("queue \"%s\" has jobs of %d priorities already, and none can be added of "
+						"priority %d",
+						queue, haul_max_lanes_per_queue, tag->priority),
+				 errhint("Use fewer priorities, or raise the setting haul.max_lanes_per_queue.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("database \"%s\" has jobs in %d queues already, and none can be added in "
+					"queue \"%s\"",
+					get_database_name(MyDatabaseId), haul_max_queues, queue),
+			 errhint("Use fewer queues, or raise the setting haul.max_queues.")));
+}
+
 static Note *
-note_for_lane(const text *queue, int priority)
+note_for_lane(const text *queue, int priority, bool enqueued)
 {
 	LaneTag tag;
 
@@ -439,14 +468,24 @@ note_for_lane(const text *queue, int priority)
 		return last_note;
 	lane_tag(&tag, queue, priority);
 	if (database_is_served())
+	{
+		if (enqueued)
+			refuse_too_many(&tag);
 		(void) lane_ensure(&tag); /* callbacks only find what is there */
+	}
 	return note_for_tag(&tag);
 }
 
 void
-effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id)
+effects_job_waits(const text *queue, int priority)
 {
-	Note *note = note_for_lane(queue, priority);
+	(void) note_for_lane(queue, priority, true);
+}
+
+void
+effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id, bool enqueued)
+{
+	Note *note = note_for_lane(queue, priority, enqueued);
 
 	note->lowest = lane_key_min(note->lowest, (LaneKey){run_at, id});
 	if (run_at <= GetCurrentTransactionStartTimestamp() || run_at <= GetCurrentTimestamp())

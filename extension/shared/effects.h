@@ -15,8 +15,13 @@
 
 #include "shared/lane.h"
 
-/* The transaction makes a job ready, at this place. */
-extern void effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id);
+/* The transaction makes a job ready, at this place. enqueued: somebody from outside, for whom there
+ * are limits: raises 53400 when there are too many lanes already. */
+extern void effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id,
+							  bool enqueued);
+
+/* It enqueues one that waits, for which there are the same limits. */
+extern void effects_job_waits(const text *queue, int priority);
 
 /* Lowers floors to what the transaction has made ready so far, which it sees itself; they may rise
  * again before it ends, and are lowered once more. */

@@ -123,7 +123,16 @@ extern bool lane_lower(const LaneTag *tag, LaneKey key);
 
 /* Gives the lane an entry, before a job of it becomes visible. False when there is no room. */
 extern bool lane_ensure(const LaneTag *tag);
-/* The same, if nothing is known to be in it. */
+typedef enum LaneAdmission
+{
+	LANE_ADMITTED,
+	LANE_TOO_MANY,			  /* its queue has haul.max_lanes_per_queue others */
+	LANE_OF_A_QUEUE_TOO_MANY, /* the database has haul.max_queues others */
+} LaneAdmission;
+
+/* Whether enqueuers may put something into the lane. */
+extern LaneAdmission lane_admit(const LaneTag *tag);
+/* The same as lane_ensure(), if nothing is known to be in it. */
 extern bool lane_has_room(const LaneTag *tag, bool *is_new);
 
 typedef enum LaneDue
@@ -159,8 +168,8 @@ extern int lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag));
 
 /* ---- for the background worker ---- */
 
-/* Takes the lane of the database that is to be swept next: it has a floor, and its last sweep
- * began before the given time. False when there is none. */
+/* Takes the lane of the database that is to be swept next: its last sweep began before the given
+ * time. False when there is none. */
 extern bool lane_take_sweep(Oid database, TimestampTz before, TimestampTz now, LaneTag *tag);
 extern LaneKey lane_floor(const LaneTag *tag);
 /* A sweep begins, which is to look below the floor returned. Ends the lane's views. */

@@ -220,19 +220,17 @@ lane_take_sweep(Oid database, TimestampTz before, TimestampTz now, LaneTag *tag)
 
 	lock_agenda();
 	while (!taken && (set = next_set(database, &place)) != NULL)
-		while (!taken && !dlist_is_empty(&set->sweeps))
+		if (!dlist_is_empty(&set->sweeps))
 		{
 			Lane *lane = dlist_head_element(Lane, sweep_node, &set->sweeps);
 
 			if (lane->swept_at >= before)
-				break;
+				continue;
 			lane->swept_at = now;
 			dlist_delete(&lane->sweep_node);
 			dlist_push_tail(&set->sweeps, &lane->sweep_node);
 			lane_make_tag(lane, tag);
-			SpinLockAcquire(&lane->mutex);
-			taken = lane_key_compare(lane->floor, LANE_LOWEST) > 0;
-			SpinLockRelease(&lane->mutex);
+			taken = true;
 		}
 	unlock_agenda();
 	return taken;

@@ -212,6 +212,7 @@ make_queue(const LaneTag *tag, LaneSet *set)
 	queue->node.time = DT_NOEND;
 	place = queue_place(queue);
 	min_tree_insert(&set->queues, &queue->node, &place, lane_queue_order);
+	set->nqueues++;
 	if (set->ranking != 0)
 	{
 		queue->is_unranked = true;
@@ -231,7 +232,10 @@ remove_queue(LaneQueue *queue)
 	if (queue->is_unranked)
 		dlist_delete(&queue->unranked);
 	if (!lane_is_expiry(&queue->tag))
+	{
 		min_tree_remove(&queue->set->queues, &queue->node);
+		queue->set->nqueues--;
+	}
 	queue->set = NULL;
 	queue->next = lanes->free_queues;
 	lanes->free_queues = queue;
@@ -263,6 +267,7 @@ remove_lane(Lane *lane)
 	LaneSet *set = queue->set;
 
 	min_tree_remove(&queue->lanes, &lane->node);
+	queue->nlanes--;
 	if (!TIMESTAMP_IS_NOEND(lane->due))
 		pairingheap_remove(&set->dues, &lane->due_node);
 	if (lane->cries)
@@ -341,6 +346,7 @@ make_lane(const LaneTag *tag)
 	lane->nlowerings = 1;
 
 	min_tree_insert(&lane->queue->lanes, &lane->node, &lane->priority, lane_order);
+	lane->queue->nlanes++;
 	if (lane_is_expiry(tag))
 		return lane;
 	min_tree_set(&lane->queue->node, min_tree_least(lane->queue->lanes));
@@ -371,6 +377,41 @@ lane_ensure(const LaneTag *tag)
 		(void) lane_missed(tag->database, tag->jobs);
 	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
 	return made;
+}
+
+/* At least the shared lock is held. */
+static LaneAdmission
+admit(const LaneTag *tag)
+{
+	LaneQueue *queue = lane_queue(tag);
+	LaneSet *set;
+
+	if (queue == NULL)
+	{
+		set = lane_set(tag->database, tag->jobs);
+		return set == NULL || set->nqueues < haul_max_queues ? LANE_ADMITTED
+															 : LANE_OF_A_QUEUE_TOO_MANY;
+	}
+	return queue->nlanes < haul_max_lanes_per_queue || lane_find(tag) != NULL ? LANE_ADMITTED
+																			  : LANE_TOO_MANY;
+}
+
+LaneAdmission
+lane_admit(const LaneTag *tag)
+{
+	LaneAdmission admission;
+
+	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
+	admission = admit(tag);
+	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
+	if (admission == LANE_ADMITTED)
+		return admission;
+	/* some of them may be empty */
+	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
+	evict_unused(GetCurrentTimestamp());
+	admission = admit(tag);
+	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
+	return admission;
 }
 
 bool

@@ -48,7 +48,8 @@ typedef struct LaneSet
 {
 	Oid database; /* invalid: not in use */
 	Oid jobs;
-	MinNode *queues;		 /* in dispatch order */
+	MinNode *queues; /* in dispatch order */
+	int nqueues;
 	pairingheap dues;		 /* lanes with a due time, the soonest first */
 	dlist_head cries;		 /* lanes that cry */
 	dlist_head sweeps;		 /* all lanes, the one whose last sweep began first in front */
@@ -66,6 +67,7 @@ typedef struct LaneQueue
 	LaneSet *set; /* NULL: not in use */
 	int rank;	  /* its priority among the queues */
 	MinNode *lanes;
+	int nlanes;
 	bool is_unranked;
 	dlist_node unranked;
 	struct LaneQueue *next; /* with the same hash, or not in use */

@@ -437,6 +437,8 @@ waiter_wake_myself(void)
 	LaneTag any = {.database = MyDatabaseId};
 	bool notify = false;
 
+	if (!waiter_is_waiting())
+		return;
 	lock();
 	if (mine()->state == SESSION_WAITING)
 	{

@@ -55,6 +55,21 @@ TEST_F(worker_dispatch, is_woken_by_a_commit_in_the_middle_of_another_statement)
     w.join();
 }
 
+// Which a checkout ends on its way, but not all at once.
+TEST_F(worker_dispatch, is_not_empty_while_jobs_stand_behind_many_that_expired) {
+    sql.exec("INSERT INTO haul.jobs (kind, run_at, expires_at) SELECT 'k', now() - interval '1 hour', now()"
+             " FROM generate_series(1, 2200)");
+    const auto id = enqueue("k");
+    auto how = options();
+    how.exit_when_empty = true;
+    how.wait = wait_mode::poll;
+    worker w{how};
+    w.on("k", [](const job_context&) {});
+    w.start();
+    w.join();
+    EXPECT_EQ(ended(id, "state"), "completed");
+}
+
 TEST_F(worker_dispatch, without_listening_it_polls) {
     auto how = options();
     how.wait = wait_mode::poll;

@@ -313,7 +313,11 @@ void fetcher::check_out(std::size_t room, const buffer::level& before) {
     auto rows = protocol::checkout(*session_, member_.id(), static_cast<int>(room));
     const auto got = static_cast<std::size_t>(rows.rows());
     took(std::move(rows), room);
-    if (got == 0 && was_quiet && options_.exit_when_empty)
+    if (got != 0 || !was_quiet || !options_.exit_when_empty)
+        return;
+    // A checkout may leave what is due to the next one.
+    const auto due = protocol::next_due(*session_, member_.id());
+    if (!due || due->count() > 0)
         begin_drain("empty");
 }
 
