@@ -210,7 +210,7 @@ wake_after_hold(const LaneTag *tag)
 
 	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, Max(waiter_count(database), 1));
 	/* when those of its jobs fall due that are not yet, nobody knows */
-	(void) database_due_at(database, GetCurrentTimestamp());
+	(void) database_plan(database, DATABASE_DUE, GetCurrentTimestamp());
 }
 
 static TimestampTz
@@ -335,8 +335,12 @@ fire(TimestampTz now)
 {
 	TimestampTz next;
 
-	if (database_take_cron(database, now, &next))
-		next = database_plan_cron(database, fire_schedules());
+	if (database_take(database, DATABASE_TICK, now, &next))
+	{
+		(void) database_plan(database, DATABASE_TICK, fire_schedules());
+		/* sooner, if schedules changed meanwhile */
+		(void) database_take(database, DATABASE_TICK, DT_NOBEGIN, &next);
+	}
 	return next;
 }
 
@@ -407,7 +411,7 @@ maintain(TimestampTz now)
 		do_duties();
 		database_maintenance_done(database, next_expiry(now));
 		/* schedules may have changed in ways that no callback sees */
-		(void) database_plan_cron(database, now);
+		(void) database_plan(database, DATABASE_TICK, now);
 	}
 	return database_maintain_at(database);
 }
@@ -441,7 +445,7 @@ open_database(void)
 
 	survey_all();
 	background_commit();
-	(void) database_plan_cron(database, GetCurrentTimestamp());
+	(void) database_plan(database, DATABASE_TICK, GetCurrentTimestamp());
 	database_serve(database);
 	return true;
 }

@@ -92,7 +92,7 @@ look_into(const Look *look, const LaneTag *tag, bool wake)
 	if (due > 0 && wake)
 		(void) waiter_wake(tag, LANE_LOWEST, due);
 	if (!TIMESTAMP_IS_NOEND(next.run_at) && lane_due_at(tag, next.run_at) == LANE_DUE_LOST)
-		(void) database_due_at(MyDatabaseId, next.run_at);
+		(void) database_plan(MyDatabaseId, DATABASE_DUE, next.run_at);
 	return lane_key_compare(scan.reached, LANE_HIGHEST) < 0;
 }
 
@@ -276,16 +276,16 @@ survey_lost(TimestampTz now)
 {
 	TimestampTz next;
 
-	if (!database_take_due(MyDatabaseId, now, &next))
+	if (!database_take(MyDatabaseId, DATABASE_DUE, now, &next))
 		return next;
 	if (!background_begin())
 	{
-		(void) database_due_at(MyDatabaseId, now + POSTPONED_BY);
+		(void) database_plan(MyDatabaseId, DATABASE_DUE, now + POSTPONED_BY);
 		return now + POSTPONED_BY;
 	}
 	survey_all();
 	background_commit();
-	(void) database_take_due(MyDatabaseId, DT_NOBEGIN, &next);
+	(void) database_take(MyDatabaseId, DATABASE_DUE, DT_NOBEGIN, &next);
 	return next;
 }
 

@@ -28,13 +28,12 @@ typedef struct Database
 	bool maintaining;
 	bool active; /* something happened since the last maintenance */
 	TimestampTz maintained_at;
-	TimestampTz due_at;	   /* a job falls due in a lane without an entry */
 	TimestampTz expiry_at; /* a job is past its queue timeout then */
-	TimestampTz cron_at;   /* no schedule has a tick before; 0: not known */
-	bool firing;		   /* cron_at is being found out */
-	bool watching;		   /* the worker knows that there are workers of ours to be watched */
-	bool wanted;		   /* the worker is needed before run_at */
-	bool ended;			   /* the worker ended by itself */
+	TimestampTz clocks[DATABASE_CLOCKS];
+	bool taken[DATABASE_CLOCKS]; /* and not planned again yet */
+	bool watching;				 /* the worker knows that there are workers of ours to be watched */
+	bool wanted;				 /* the worker is needed before run_at */
+	bool ended;					 /* the worker ended by itself */
 	PGPROC *worker;
 	int worker_pid; /* 0: none is running */
 	TimestampTz run_at;
@@ -66,7 +65,7 @@ database_shmem_attach(void *memory, bool found)
 
 /* The lock is held. */
 static Database *
-find(Oid database)
+slot_find(Oid database)
 {
 	for (int i = 0; i < MAX_DATABASES; i++)
 		if (databases->slots[i].oid == database)
@@ -74,9 +73,30 @@ find(Oid database)
 	return NULL;
 }
 
+static void
+databases_lock(LWLockMode mode)
+{
+	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), mode);
+}
+
+static void
+databases_unlock(void)
+{
+	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+}
+
+/* Locks, and finds the slot of a database: NULL when it has none. In both cases databases_unlock()
+ * must follow. */
+static Database *
+slot_lock(Oid database, LWLockMode mode)
+{
+	databases_lock(mode);
+	return slot_find(database);
+}
+
 /* The slot of the current database, whose place is remembered; NULL when it has none. */
 static Database *
-mine(void)
+slot_of_ours(void)
 {
 	static int place = 0;
 
@@ -98,7 +118,7 @@ mine(void)
 bool
 database_is_served(void)
 {
-	Database *slot = mine();
+	Database *slot = slot_of_ours();
 
 	return slot != NULL && slot->served;
 }
@@ -125,22 +145,22 @@ static TimestampTz
 worker_due(const Database *slot)
 {
 	TimestampTz due = maintenance_due(slot);
+	TimestampTz tick = slot->clocks[DATABASE_TICK];
 
-	return TIMESTAMP_IS_NOEND(slot->cron_at) ? due : Min(due, slot->cron_at - START_AHEAD);
+	return TIMESTAMP_IS_NOEND(tick) ? due : Min(due, tick - START_AHEAD);
 }
 
 void
 database_note_activity(void)
 {
-	Database *slot = mine();
+	Database *slot = slot_of_ours();
 
 	if (!haul_is_preloaded() || is_worker)
 		return;
 	if (slot == NULL ? databases->requested : slot->active && slot->state != DATABASE_ABSENT)
 		return;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(MyDatabaseId);
+	slot = slot_lock(MyDatabaseId, LW_EXCLUSIVE);
 	if (slot == NULL)
 		databases->requested = true; /* the launcher does not know this database yet */
 	else
@@ -156,16 +176,14 @@ database_note_activity(void)
 			SetLatch(&slot->worker->procLatch);
 	}
 	wake_launcher();
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_wake_worker(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_SHARED);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		/* set first: a worker about to end looks at it under the exclusive lock */
@@ -175,13 +193,13 @@ database_wake_worker(Oid database)
 		else
 			wake_launcher();
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 bool
 database_worker_runs(void)
 {
-	Database *slot = mine();
+	Database *slot = slot_of_ours();
 
 	return slot != NULL && slot->worker_pid != 0;
 }
@@ -189,7 +207,7 @@ database_worker_runs(void)
 void
 database_want_worker(void)
 {
-	Database *slot = mine();
+	Database *slot = slot_of_ours();
 
 	if (slot != NULL && slot->worker_pid == 0)
 		database_wake_worker(MyDatabaseId);
@@ -198,26 +216,25 @@ database_want_worker(void)
 void
 database_want_watch(void)
 {
-	Database *slot = mine();
+	Database *slot = slot_of_ours();
 
 	if (slot != NULL && !slot->watching)
 		database_wake_worker(MyDatabaseId);
 }
 
 bool
-database_due_at(Oid database, TimestampTz due)
+database_plan(Oid database, DatabaseClock clock, TimestampTz at)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 	bool sooner = false;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL && due < slot->due_at)
+	if (slot != NULL)
 	{
-		slot->due_at = due;
-		sooner = true;
+		sooner = at < slot->clocks[clock];
+		slot->clocks[clock] = Min(slot->clocks[clock], at);
+		slot->taken[clock] = false;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return sooner;
 }
 
@@ -228,11 +245,10 @@ database_cron_changed(void)
 
 	if (!haul_is_preloaded() || is_worker)
 		return;
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(MyDatabaseId);
+	slot = slot_lock(MyDatabaseId, LW_EXCLUSIVE);
 	if (slot != NULL)
 	{
-		slot->cron_at = 0;
+		slot->clocks[DATABASE_TICK] = 0;
 		slot->wanted = true;
 		if (slot->state == DATABASE_ABSENT)
 			slot->state = DATABASE_UNKNOWN;
@@ -242,7 +258,7 @@ database_cron_changed(void)
 	else
 		databases->requested = true;
 	wake_launcher();
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
@@ -252,8 +268,7 @@ database_announce(void)
 
 	if (!haul_is_preloaded())
 		return;
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(MyDatabaseId);
+	slot = slot_lock(MyDatabaseId, LW_EXCLUSIVE);
 	if (slot != NULL)
 	{
 		slot->state = DATABASE_UNKNOWN;
@@ -262,7 +277,7 @@ database_announce(void)
 	else
 		databases->announced = true;
 	wake_launcher();
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
@@ -273,15 +288,15 @@ database_status(DatabaseStatus *status)
 	memset(status, 0, sizeof(DatabaseStatus));
 	if (!haul_is_preloaded())
 		return;
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
+	databases_lock(LW_SHARED);
 	status->launcher_pid = databases->launcher_pid;
-	slot = find(MyDatabaseId);
+	slot = slot_find(MyDatabaseId);
 	if (slot != NULL)
 	{
 		status->worker_pid = slot->worker_pid;
 		status->served = slot->served;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 /* ---- for the launcher ---- */
@@ -289,40 +304,38 @@ database_status(DatabaseStatus *status)
 static void
 launcher_ended(int code, Datum arg)
 {
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	databases_lock(LW_EXCLUSIVE);
 	databases->launcher = NULL;
 	databases->launcher_pid = 0;
 	for (int i = 0; i < MAX_DATABASES; i++)
 		databases->slots[i].served = false;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_launcher_began(void)
 {
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	databases_lock(LW_EXCLUSIVE);
 	databases->launcher = MyProc;
 	databases->launcher_pid = MyProcPid;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	before_shmem_exit(launcher_ended, (Datum) 0);
 }
 
 bool
 database_select(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot == NULL)
 	{
-		slot = find(InvalidOid);
+		slot = slot_find(InvalidOid);
 		if (slot != NULL)
 		{
 			memset(slot, 0, sizeof(Database));
 			slot->state = DATABASE_UNKNOWN;
 			slot->ended = true;
-			slot->due_at = DT_NOEND;
+			slot->clocks[DATABASE_DUE] = DT_NOEND;
 			slot->expiry_at = DT_NOEND;
 			slot->oid = database;
 		}
@@ -332,7 +345,7 @@ database_select(Oid database)
 		slot->listed = true;
 		slot->wanted = true;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return slot != NULL;
 }
 
@@ -341,7 +354,7 @@ database_keep_only(const Oid *kept, int count, Oid *freed)
 {
 	int nfreed = 0;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	databases_lock(LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_DATABASES; i++)
 	{
 		Database *slot = &databases->slots[i];
@@ -361,7 +374,7 @@ database_keep_only(const Oid *kept, int count, Oid *freed)
 			slot->oid = InvalidOid;
 		}
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return nfreed;
 }
 
@@ -370,7 +383,7 @@ database_list(DatabaseView *views)
 {
 	int count = 0;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
+	databases_lock(LW_SHARED);
 	for (int i = 0; i < MAX_DATABASES; i++)
 	{
 		Database *slot = &databases->slots[i];
@@ -382,10 +395,10 @@ database_list(DatabaseView *views)
 		views[count].running = slot->worker_pid != 0;
 		views[count].wanted = slot->wanted;
 		views[count].run_at = slot->run_at;
-		views[count].planned = !TIMESTAMP_IS_NOEND(slot->cron_at);
+		views[count].planned = !TIMESTAMP_IS_NOEND(slot->clocks[DATABASE_TICK]);
 		count++;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return count;
 }
 
@@ -394,54 +407,48 @@ database_is_requested(bool *urgent)
 {
 	bool requested;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
+	databases_lock(LW_SHARED);
 	*urgent = databases->announced;
 	requested = databases->announced || databases->requested;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return requested;
 }
 
 void
 database_requests_met(void)
 {
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
+	databases_lock(LW_EXCLUSIVE);
 	databases->requested = false;
 	databases->announced = false;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_worker_starts(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 		slot->ended = false;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 bool
 database_worker_ended(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_SHARED);
 	bool ended;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
-	slot = find(database);
 	ended = slot == NULL || slot->ended;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return ended;
 }
 
 void
 database_worker_fails(Oid database, TimestampTz retry_at)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		slot->served = false;
@@ -449,7 +456,7 @@ database_worker_fails(Oid database, TimestampTz retry_at)
 		slot->ended = true;
 		slot->run_at = retry_at;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 /* ---- for the worker of a database ---- */
@@ -457,10 +464,8 @@ database_worker_fails(Oid database, TimestampTz retry_at)
 static void
 worker_gone(int code, Datum database)
 {
-	Database *slot;
+	Database *slot = slot_lock(DatumGetObjectId(database), LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(DatumGetObjectId(database));
 	if (slot != NULL && slot->worker_pid == MyProcPid)
 	{
 		slot->worker = NULL;
@@ -469,22 +474,22 @@ worker_gone(int code, Datum database)
 		slot->maintaining = false;
 		slot->watching = false;
 		/* what broke off is not the first thing that the next one tries again */
-		if (slot->firing)
-			slot->cron_at = GetCurrentTimestamp() + CLOCK_INTERVAL;
-		slot->firing = false;
+		for (int clock = 0; clock < DATABASE_CLOCKS; clock++)
+			if (slot->taken[clock])
+				slot->clocks[clock] =
+					Min(slot->clocks[clock], GetCurrentTimestamp() + CLOCK_INTERVAL);
+		memset(slot->taken, 0, sizeof(slot->taken));
 		wake_launcher();
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 bool
 database_worker_began(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 	bool began = false;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL && slot->listed && slot->worker_pid == 0)
 	{
 		slot->worker = MyProc;
@@ -492,7 +497,7 @@ database_worker_began(Oid database)
 		slot->wanted = false;
 		began = true;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	is_worker = true;
 	if (began)
 		before_shmem_exit(worker_gone, ObjectIdGetDatum(database));
@@ -502,10 +507,8 @@ database_worker_began(Oid database)
 void
 database_set_state(Oid database, DatabaseState state)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		if (slot->state == DATABASE_UNKNOWN)
@@ -514,44 +517,38 @@ database_set_state(Oid database, DatabaseState state)
 		if (state != DATABASE_PRESENT)
 			slot->served = false;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_serve(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL && slot->listed)
 		slot->served = true;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 bool
 database_take_wanted(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 	bool listed;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	listed = slot != NULL && slot->listed;
 	if (listed)
 		slot->wanted = false;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return listed;
 }
 
 bool
 database_worker_ends(Oid database, TimestampTz not_before)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 	bool ends = true;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		ends = !slot->wanted || !slot->listed;
@@ -564,63 +561,58 @@ database_worker_ends(Oid database, TimestampTz not_before)
 			slot->worker_pid = 0;
 		}
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return ends;
 }
 
 bool
-database_take_due(Oid database, TimestampTz now, TimestampTz *next)
+database_take(Oid database, DatabaseClock clock, TimestampTz now, TimestampTz *next)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 	bool due = false;
 
 	*next = DT_NOEND;
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
-		due = slot->due_at <= now;
+		due = slot->clocks[clock] <= now;
 		if (due)
-			slot->due_at = DT_NOEND;
-		*next = slot->due_at;
+		{
+			slot->clocks[clock] = DT_NOEND;
+			slot->taken[clock] = true;
+		}
+		*next = slot->clocks[clock];
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return due;
 }
 
 TimestampTz
 database_maintain_at(Oid database)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_SHARED);
 	TimestampTz due = DT_NOEND;
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_SHARED);
-	slot = find(database);
 	if (slot != NULL)
 		due = maintenance_due(slot);
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 	return due;
 }
 
 void
 database_watches(Oid database, bool watching)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 		slot->watching = watching;
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_maintained(Oid database, TimestampTz now)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		slot->active = false;
@@ -628,60 +620,18 @@ database_maintained(Oid database, TimestampTz now)
 		slot->maintained_at = now;
 		slot->expiry_at = DT_NOEND;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
+	databases_unlock();
 }
 
 void
 database_maintenance_done(Oid database, TimestampTz expiry)
 {
-	Database *slot;
+	Database *slot = slot_lock(database, LW_EXCLUSIVE);
 
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
 	if (slot != NULL)
 	{
 		slot->maintaining = false;
 		slot->expiry_at = expiry;
 	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
-}
-
-bool
-database_take_cron(Oid database, TimestampTz now, TimestampTz *next)
-{
-	Database *slot;
-	bool due = false;
-
-	*next = DT_NOEND;
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-	{
-		due = slot->cron_at <= now;
-		if (due)
-		{
-			slot->cron_at = DT_NOEND;
-			slot->firing = true;
-		}
-		*next = slot->cron_at;
-	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
-	return due;
-}
-
-TimestampTz
-database_plan_cron(Oid database, TimestampTz tick)
-{
-	Database *slot;
-
-	LWLockAcquire(haul_lock(HAUL_LOCK_DATABASES), LW_EXCLUSIVE);
-	slot = find(database);
-	if (slot != NULL)
-	{
-		/* sooner, if schedules changed meanwhile */
-		tick = slot->cron_at = Min(slot->cron_at, tick);
-		slot->firing = false;
-	}
-	LWLockRelease(haul_lock(HAUL_LOCK_DATABASES));
-	return tick;
+	databases_unlock();
 }

@@ -43,9 +43,17 @@ extern void database_want_worker(void);
 /* A worker of ours lives: the background worker must watch over it. */
 extern void database_want_watch(void);
 
-/* At commit: a job falls due then, in a lane that has no entry; true if sooner than any before it.
- * Raises no errors. */
-extern bool database_due_at(Oid database, TimestampTz due);
+/* What a database is to be looked at for, at a time. */
+typedef enum DatabaseClock
+{
+	DATABASE_DUE,  /* a job falls due in a lane that has no entry */
+	DATABASE_TICK, /* no schedule has a tick before; 0: that is not known */
+	DATABASE_CLOCKS
+} DatabaseClock;
+
+/* At commit, too: plans a look for then, unless there is to be one sooner; true if there was none
+ * planned before. Raises no errors. */
+extern bool database_plan(Oid database, DatabaseClock clock, TimestampTz at);
 
 /* At commit: schedules changed; the worker looks when the next tick is. Raises no errors. */
 extern void database_cron_changed(void);
@@ -111,20 +119,14 @@ extern bool database_take_wanted(Oid database);
 extern void database_watches(Oid database, bool watching);
 /* When the database is to be maintained: sooner if something happened there since the last time. */
 extern TimestampTz database_maintain_at(Oid database);
-/* Whether the time for a look at all lanes has come, which is then no longer planned. Else *next is
- * when. */
-extern bool database_take_due(Oid database, TimestampTz now, TimestampTz *next);
+/* Whether the time for a look has come, which is then planned no longer; should the worker break off
+ * before anybody plans another, one is. Else, and so with DT_NOBEGIN for now, *next is when. */
+extern bool database_take(Oid database, DatabaseClock clock, TimestampTz now, TimestampTz *next);
 
 /* It is being maintained; what happens from now on counts anew. */
 extern void database_maintained(Oid database, TimestampTz now);
 /* That is done; it is due again at the latest when something expires. */
 extern void database_maintenance_done(Oid database, TimestampTz expiry);
-
-/* Whether the time for a look at all schedules has come, which is then no longer planned. Else
- * *next is when. */
-extern bool database_take_cron(Oid database, TimestampTz now, TimestampTz *next);
-/* No schedule has a tick before. Returns when to look again. */
-extern TimestampTz database_plan_cron(Oid database, TimestampTz tick);
 
 /* ---- shared memory ---- */
 

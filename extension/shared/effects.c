@@ -126,7 +126,7 @@ plan(const Note *note)
 	LaneDue due = lane_due_at(&note->key.tag, note->later);
 
 	if (due == LANE_DUE_LATER ||
-		(due == LANE_DUE_LOST && !database_due_at(MyDatabaseId, note->later)))
+		(due == LANE_DUE_LOST && !database_plan(MyDatabaseId, DATABASE_DUE, note->later)))
 		return;
 	if (database_worker_runs() || waiter_any())
 		database_wake_worker(MyDatabaseId);

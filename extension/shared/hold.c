@@ -239,7 +239,7 @@ lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count
 		if (freed)
 		{
 			/* its jobs are ready, and nobody has been woken for them */
-			(void) database_due_at(lifted.database, GetCurrentTimestamp());
+			(void) database_plan(lifted.database, DATABASE_DUE, GetCurrentTimestamp());
 			database_wake_worker(lifted.database);
 		}
 		LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_EXCLUSIVE);
