@@ -106,7 +106,7 @@ background_begin_anyhow(void)
 /* DROP EXTENSION locks the extension before its tables: so must we, or the two could wait for each
  * other. */
 static bool
-try_lock(Oid extension)
+extension_try_lock(Oid extension)
 {
 	LOCKTAG tag;
 
@@ -122,7 +122,7 @@ background_begin(void)
 	background_begin_anyhow();
 	extension = get_extension_oid("pg_haul", true);
 	extension_gone = !OidIsValid(extension);
-	in_the_way = !extension_gone && !try_lock(extension);
+	in_the_way = !extension_gone && !extension_try_lock(extension);
 	if (extension_gone || in_the_way)
 	{
 		background_commit();

@@ -76,7 +76,7 @@ oid_of(int i)
 }
 
 static void
-forget(Datum arg, Oid relation)
+catalog_forget(Datum arg, Oid relation)
 {
 	/* while they are looked up, any message may be about one of them */
 	bool ours = !catalog_valid || !OidIsValid(relation);
@@ -136,7 +136,7 @@ haul_catalog(void)
 		return &catalog;
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterRelcacheCallback(catalog_forget, (Datum) 0);
 		registered = true;
 	}
 

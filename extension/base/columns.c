@@ -14,7 +14,7 @@ static Columns *found = NULL; /* all that were ever found */
 /* The places stay as they are for whoever has the table locked: no column can come or go meanwhile.
  */
 static void
-forget(Datum arg, Oid relation)
+columns_forget(Datum arg, Oid relation)
 {
 	for (Columns *columns = found; columns != NULL; columns = columns->next)
 		if (!OidIsValid(relation) || columns->table == relation)
@@ -22,10 +22,10 @@ forget(Datum arg, Oid relation)
 }
 
 static void
-remember(Columns *columns)
+columns_remember(Columns *columns)
 {
 	if (found == NULL)
-		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterRelcacheCallback(columns_forget, (Datum) 0);
 	for (Columns *known = found; known != NULL; known = known->next)
 		if (known == columns)
 			return;
@@ -84,7 +84,7 @@ columns_find(Columns *columns, Relation table)
 {
 	if (columns->table == RelationGetRelid(table))
 		return;
-	remember(columns);
+	columns_remember(columns);
 	columns->table = InvalidOid;
 	for (int i = 0, count = columns_count(columns); i < count; i++)
 		columns->places[i] = place_of(&columns->list[i], i, table);

@@ -42,7 +42,7 @@ int haul_maintenance_interval;
 int haul_reconnect_grace;
 
 static bool
-check_backoff(char **value, void **extra, GucSource source)
+setting_check_backoff(char **value, void **extra, GucSource source)
 {
 	Backoff backoff;
 
@@ -54,7 +54,7 @@ check_backoff(char **value, void **extra, GucSource source)
 }
 
 static bool
-check_databases(char **value, void **extra, GucSource source)
+setting_check_databases(char **value, void **extra, GucSource source)
 {
 	char *copy = pstrdup(*value);
 	List *names;
@@ -73,7 +73,7 @@ define_background_settings(void)
 	DefineCustomStringVariable(
 		"haul.databases",
 		"Databases that a background worker serves; *: all that have the extension.", NULL,
-		&haul_databases, "*", PGC_SIGHUP, 0, check_databases, NULL, NULL);
+		&haul_databases, "*", PGC_SIGHUP, 0, setting_check_databases, NULL, NULL);
 	/* loaded later, it has no effect, and the server does not accept that context */
 	DefineCustomIntVariable(
 		"haul.max_lanes",
@@ -114,7 +114,7 @@ haul_settings_define(void)
 {
 	DefineCustomStringVariable(
 		"haul.backoff", "Backoff of jobs for which neither the job nor its kind says one.", NULL,
-		&haul_backoff, "exponential(5,2)", PGC_SUSET, 0, check_backoff, NULL, NULL);
+		&haul_backoff, "exponential(5,2)", PGC_SUSET, 0, setting_check_backoff, NULL, NULL);
 	DefineCustomRealVariable(
 		"haul.backoff_jitter",
 		"Fraction by which each backoff varies at random: 0.1 is up to 10 % either way.", NULL,

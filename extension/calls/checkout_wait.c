@@ -69,7 +69,7 @@ checkout_plan(void)
 
 /* What haul.checkout returns, as JSON; NULL if nothing. */
 static Jsonb *
-look(const Poll *poll, MemoryContext context)
+poll_look(const Poll *poll, MemoryContext context)
 {
 	Datum values[] = {Int64GetDatum(poll->worker), Int32GetDatum(poll->max_jobs)};
 	int settings = NewGUCNestLevel();
@@ -144,7 +144,7 @@ look_again_at(const Poll *poll)
 
 /* Sleeps until woken, or the time has come. */
 static void
-sleep_until(TimestampTz time)
+poll_sleep_until(TimestampTz time)
 {
 	static uint32 event = 0;
 
@@ -182,12 +182,12 @@ poll_until_found(const Poll *poll)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	PG_TRY();
 	{
-		while ((jobs = look(poll, context)) == NULL && GetCurrentTimestamp() < poll->until)
+		while ((jobs = poll_look(poll, context)) == NULL && GetCurrentTimestamp() < poll->until)
 		{
 			TimestampTz again = look_again_at(poll);
 
 			SPI_commit();
-			sleep_until(again);
+			poll_sleep_until(again);
 		}
 		if (poll->alone)
 			commit_without_flush();

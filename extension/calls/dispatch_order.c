@@ -200,7 +200,7 @@ next_unranked(DispatchOrder *order)
 }
 
 static bool
-next_queue(DispatchOrder *order)
+place_next_queue(DispatchOrder *order)
 {
 	Place *place = &order->place;
 
@@ -254,7 +254,7 @@ is_at_end(const DispatchOrder *order)
 }
 
 static void
-begin_walk(DispatchOrder *order)
+place_begin_walk(DispatchOrder *order)
 {
 	memset(&order->place, 0, sizeof(Place));
 	order->place.priority = PG_INT16_MAX; /* on to the first queue */
@@ -262,7 +262,7 @@ begin_walk(DispatchOrder *order)
 
 /* The next lane of the index. */
 static bool
-next_lane(DispatchOrder *order)
+place_next_lane(DispatchOrder *order)
 {
 	Place *place = &order->place;
 	const Worker *worker = order->worker;
@@ -275,7 +275,7 @@ next_lane(DispatchOrder *order)
 			place->priority <= worker->max_priority)
 			return true;
 		do
-			if (!next_queue(order))
+			if (!place_next_queue(order))
 				return false;
 		while (names_contain(&worker->exclude, place->queue));
 		place->priority = worker->min_priority - 1;
@@ -287,7 +287,7 @@ next_walked(DispatchOrder *order, LaneTag *tag)
 {
 	for (;;)
 	{
-		while (next_lane(order))
+		while (place_next_lane(order))
 		{
 			if (is_at_end(order))
 				return false;
@@ -299,7 +299,7 @@ next_walked(DispatchOrder *order, LaneTag *tag)
 			return false;
 		order->around = true;
 		order->began_at = order->call->now;
-		begin_walk(order);
+		place_begin_walk(order);
 	}
 }
 
@@ -365,7 +365,7 @@ dispatch_order_begin(Call *call, const Worker *worker, TimestampTz due)
 	}
 	if (worker->all_queues)
 		order->ranking = queue_ranking();
-	begin_walk(order);
+	place_begin_walk(order);
 	resume(order);
 	left.worker = 0;
 	return order;

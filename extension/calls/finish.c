@@ -62,7 +62,7 @@ server_crashed_under(int64 worker_id)
 /* Whether the worker was given up, but nobody else has taken the job yet: then it is its own
  * again. Look again at the job. */
 static bool
-take_back(Call *call, TupleTableSlot *job, const Token *token)
+job_take_back(Call *call, TupleTableSlot *job, const Token *token)
 {
 	return job_is(job, JOB_READY) && job_claim(job) == token->claim &&
 		   offer_take_back(call, token->worker, token->id, token->claim);
@@ -83,7 +83,7 @@ lock_owned(Call *call, const Token *token)
 			if (job_store_lock(call->store, job, LockWaitBlock) == JOB_LOCKED)
 				return job;
 		}
-		else if (!take_back(call, job, token))
+		else if (!job_take_back(call, job, token))
 			return NULL;
 	}
 }
@@ -153,7 +153,7 @@ complete_job(Call *call, const Token *token, int position, void *arg)
 			if (transition_complete_unclaimed(call, job, token->worker, token->claim, result))
 				return true;
 		}
-		else if (!take_back(call, job, token))
+		else if (!job_take_back(call, job, token))
 			return false;
 		/* changed since it was read: look again */
 	}

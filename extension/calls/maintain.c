@@ -39,7 +39,7 @@ lock_tag(LOCKTAG *tag, enum MaintenanceLock lock)
 }
 
 static bool
-try_lock(enum MaintenanceLock lock, bool wait)
+maintenance_try_lock(enum MaintenanceLock lock, bool wait)
 {
 	TimestampTz end = GetCurrentTimestamp() + LONGEST_WAIT;
 	LOCKTAG tag;
@@ -68,7 +68,7 @@ haul_begin_pass(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("haul.maintain()");
 	if (!wait && database_is_served())
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(try_lock(LOCK_PASS, wait));
+	PG_RETURN_BOOL(maintenance_try_lock(LOCK_PASS, wait));
 }
 
 PG_FUNCTION_INFO_V1(haul_ends_with_statement);
@@ -97,7 +97,7 @@ PG_FUNCTION_INFO_V1(haul_lock_journals);
 Datum
 haul_lock_journals(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(try_lock(LOCK_JOURNALS, PG_GETARG_BOOL(0)));
+	PG_RETURN_BOOL(maintenance_try_lock(LOCK_JOURNALS, PG_GETARG_BOOL(0)));
 }
 
 PG_FUNCTION_INFO_V1(haul_lock_worker);

@@ -93,7 +93,7 @@ may_run_again(TupleTableSlot *job, int offers)
 }
 
 static void
-remember(int64 worker, TupleTableSlot *job)
+offer_add(int64 worker, TupleTableSlot *job)
 {
 	Oid types[] = {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID};
 	Datum values[] = {Int64GetDatum(worker), job_value(job, JOB_ID), job_value(job, JOB_CLAIM),
@@ -116,7 +116,7 @@ offer(Call *call, TupleTableSlot *job, int64 worker, const OpenOffers *open)
 	{
 		if (!may_run_again(job, count_offers(open, job_id(job))))
 			return false;
-		remember(worker, job);
+		offer_add(worker, job);
 		requeue.was_started = true;
 	}
 	(void) transition_requeue(call, job, &requeue);
@@ -200,7 +200,7 @@ is_untaken(TupleTableSlot *job, const Offer *offer)
 
 /* Gives the job back to its worker, under the same claim, if nobody has taken it. */
 static void
-take_back(Call *call, int64 worker, const Offer *offer)
+offer_give_back(Call *call, int64 worker, const Offer *offer)
 {
 	TupleTableSlot *job;
 	JobLock lock = JOB_CHANGED;
@@ -275,7 +275,7 @@ offer_end(int64 worker, OfferEnd how)
 	{
 		call_next_job(call);
 		if (how == OFFER_WORKER_RETURNED)
-			take_back(call, worker, &offers[i]);
+			offer_give_back(call, worker, &offers[i]);
 		else
 			charge(call, &offers[i]);
 	}
@@ -294,7 +294,7 @@ offer_take_back(Call *call, int64 worker, int64 id, int32 claim)
 					  lengthof(values), types, values, &offers) == 0)
 		return false;
 	job_store_renew(call->store);
-	take_back(call, worker, &offers[0]);
+	offer_give_back(call, worker, &offers[0]);
 	job_store_renew(call->store);
 	return true;
 }

@@ -140,7 +140,7 @@ find_outcome(Await *await)
 /* Has the job, or the run, ended? In a transaction of its own, so that all parts of the look see
  * the same or more. */
 static void
-look(Await *await)
+await_look(Await *await)
 {
 	MemoryContext caller = MemoryContextSwitchTo(await->look);
 
@@ -187,7 +187,7 @@ look_until_over(Await *await)
 		TimestampTz now;
 		TimestampTz rested;
 
-		look(await);
+		await_look(await);
 		now = GetCurrentTimestamp();
 		if (await->over || now >= await->until)
 			break;

@@ -43,7 +43,7 @@ static emit_log_hook_type other_hook;
 /* ---- what is reported ---- */
 
 static void
-report(CommandOutcome outcome, const char *message)
+command_report(CommandOutcome outcome, const char *message)
 {
 	int length = pg_mbcliplen(message, strlen(message), COMMAND_MESSAGE - 1);
 
@@ -71,7 +71,7 @@ report_error(const ErrorData *error)
 		appendStringInfo(&text, "\nHINT:  %s", error->hint);
 	if (error->context != NULL)
 		appendStringInfo(&text, "\nCONTEXT:  %s", error->context);
-	report(COMMAND_FAILED, text.data);
+	command_report(COMMAND_FAILED, text.data);
 }
 
 /* The end of the process is in no catch block: the server's log is the last that hears of it. */
@@ -127,7 +127,7 @@ report_completion(const RowCounter *counter, const QueryCompletion *completion)
 	else
 		snprintf(text, sizeof(text), "%s", tag);
 	/* the last statement's stands; not an outcome yet */
-	report(COMMAND_OPEN, text);
+	command_report(COMMAND_OPEN, text);
 }
 
 /* ---- statements ---- */
@@ -265,7 +265,7 @@ run_text(const char *text)
 	MemoryContextSwitchTo(caller);
 
 	if (statements == NIL)
-		report(COMMAND_OPEN, "0 rows");
+		command_report(COMMAND_OPEN, "0 rows");
 	foreach (cell, statements)
 	{
 		RawStmt *statement = lfirst_node(RawStmt, cell);

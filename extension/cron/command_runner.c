@@ -88,7 +88,7 @@ array_of(Datum *ids, int count)
 
 /* A transaction with SPI in it. False: the extension is gone, or somebody is about to drop it. */
 static bool
-begin(const char *activity)
+transaction_begin(const char *activity)
 {
 	if (!background_begin())
 		return false;
@@ -104,7 +104,7 @@ begin(const char *activity)
 }
 
 static void
-commit(void)
+transaction_commit(void)
 {
 	SPI_finish();
 	background_commit();
@@ -119,7 +119,7 @@ runner_lock_tag(LOCKTAG *tag)
 }
 
 static bool
-try_lock(void)
+runner_try_lock(void)
 {
 	LOCKTAG tag;
 
@@ -128,7 +128,7 @@ try_lock(void)
 }
 
 static void
-unlock(void)
+runner_unlock(void)
 {
 	LOCKTAG tag;
 
@@ -138,13 +138,13 @@ unlock(void)
 
 /* Locks of sessions outlive their transactions, but must not outlive the process. */
 static void
-release_locks(int code, Datum arg)
+runner_release_locks(int code, Datum arg)
 {
 	LockReleaseAll(DEFAULT_LOCKMETHOD, true);
 }
 
 static void
-wake(int pid)
+process_wake(int pid)
 {
 	PGPROC *process = BackendPidGetProc(pid);
 
@@ -156,11 +156,11 @@ wake(int pid)
 static void
 wake_other(void)
 {
-	if (!begin("wake"))
+	if (!transaction_begin("wake"))
 		return;
 	(void) call("SELECT haul._command_runner()", 0, NULL, NULL);
-	wake(DatumGetInt32(result(1)));
-	commit();
+	process_wake(DatumGetInt32(result(1)));
+	transaction_commit();
 }
 
 /* ---- what was left behind ---- */
@@ -183,29 +183,29 @@ adopt(void)
 	Oid type = INT8ARRAYOID;
 	Datum ours;
 
-	if (!begin("adopt"))
+	if (!transaction_begin("adopt"))
 		return false;
 	ours = our_runs();
 	(void) call("SELECT haul._adopt_commands($1)", 1, &type, &ours);
 	adopted = DatumGetInt64(result(1));
-	commit();
+	transaction_commit();
 	return true;
 }
 
 static bool
 discard_missed(void)
 {
-	if (!begin("discard missed"))
+	if (!transaction_begin("discard missed"))
 		return false;
 	(void) call("SELECT haul._discard_missed_commands()", 0, NULL, NULL);
-	commit();
+	transaction_commit();
 	return true;
 }
 
 /* ---- commands that end ---- */
 
 static bool
-record_end(const Command *command)
+command_record_end(const Command *command)
 {
 	Oid types[] = {INT8OID, BOOLOID, INT4OID, TEXTOID};
 	const CommandOrder *order = command->order;
@@ -214,33 +214,33 @@ record_end(const Command *command)
 							  : order->message;
 	Datum values[4];
 
-	if (!begin("record the end of a command"))
+	if (!transaction_begin("record the end of a command"))
 		return false;
 	values[0] = Int64GetDatum(command->run);
 	values[1] = BoolGetDatum(order->outcome == COMMAND_SUCCEEDED);
 	values[2] = Int32GetDatum(order->pid);
 	values[3] = CStringGetTextDatum(message);
 	(void) call("SELECT haul._command_ended($1, $2, $3, $4)", lengthof(types), types, values);
-	commit();
+	transaction_commit();
 	return true;
 }
 
 static bool
-record_pid(Command *command)
+command_record_pid(Command *command)
 {
 	Oid types[] = {INT8OID, INT4OID};
 	Datum values[] = {Int64GetDatum(command->run), Int32GetDatum(command->order->pid)};
 
-	if (!begin("record the process of a command"))
+	if (!transaction_begin("record the process of a command"))
 		return false;
 	(void) call("SELECT haul._command_began($1, $2)", lengthof(types), types, values);
-	commit();
+	transaction_commit();
 	command->pid_is_known = true;
 	return true;
 }
 
 static void
-forget(Command *command)
+command_forget(Command *command)
 {
 	if (command->handle != NULL)
 		pfree(command->handle);
@@ -266,12 +266,12 @@ watch(void)
 
 		if (status == BGWH_STOPPED)
 		{
-			if (!(good = record_end(command)))
+			if (!(good = command_record_end(command)))
 				break;
-			forget(command);
+			command_forget(command);
 		}
 		else if (!command->pid_is_known && command->order->pid != 0 &&
-				 !(good = record_pid(command)))
+				 !(good = command_record_pid(command)))
 			break;
 	}
 	list_free(all);
@@ -325,13 +325,13 @@ make_segment(Size size)
 /* Takes the next command, which counts as running from then on. *command is NULL when there is
  * none. */
 static bool
-take(Command **command)
+command_take(Command **command)
 {
 	Oid type = INT8ARRAYOID;
 	Datum busy;
 
 	*command = NULL;
-	if (!begin("take a command"))
+	if (!transaction_begin("take a command"))
 		return false;
 	busy = schedules_at_work();
 	if (call("SELECT run, schedule, command, database, username, at_home"
@@ -360,12 +360,12 @@ take(Command **command)
 		MemoryContextSwitchTo(caller);
 		*command = taken;
 	}
-	commit();
+	transaction_commit();
 	return true;
 }
 
 static bool
-start_process(Command *command)
+command_start_process(Command *command)
 {
 	BackgroundWorker worker;
 	MemoryContext caller;
@@ -384,16 +384,16 @@ start_process(Command *command)
 }
 
 static bool
-put_back(Command *command)
+command_put_back(Command *command)
 {
 	Oid type = INT8OID;
 	Datum run = Int64GetDatum(command->run);
 
-	if (!begin("put a command back"))
+	if (!transaction_begin("put a command back"))
 		return false;
 	(void) call("SELECT haul._put_command_back($1)", 1, &type, &run);
-	commit();
-	forget(command);
+	transaction_commit();
+	command_forget(command);
 	delay = delay == 0 ? LOOK_INTERVAL : Min(2 * delay, LONGEST_PAUSE);
 	start_at = GetCurrentTimestamp() + delay;
 	return true;
@@ -407,12 +407,12 @@ start_commands(void)
 	{
 		Command *command;
 
-		if (!take(&command))
+		if (!command_take(&command))
 			return false;
 		if (command == NULL)
 			break;
-		if (!start_process(command))
-			return put_back(command);
+		if (!command_start_process(command))
+			return command_put_back(command);
 		delay = 0;
 	}
 	return true;
@@ -425,11 +425,11 @@ is_anything_left(void)
 {
 	bool left;
 
-	if (!begin("look for commands"))
+	if (!transaction_begin("look for commands"))
 		return false;
 	(void) call("SELECT haul._has_commands()", 0, NULL, NULL);
 	left = DatumGetBool(result(1));
-	commit();
+	transaction_commit();
 	return left;
 }
 
@@ -449,10 +449,10 @@ is_one_at_home(void)
  * there when the lock has been given back is all that nobody else looks after.
  */
 static bool
-end(void)
+runner_end(void)
 {
-	unlock();
-	return !is_anything_left() || !try_lock();
+	runner_unlock();
+	return !is_anything_left() || !runner_try_lock();
 }
 
 static void
@@ -473,7 +473,7 @@ work_until_done(void)
 			return;
 		if (good && commands == NIL && adopted == 0 && !is_anything_left())
 		{
-			if (end())
+			if (runner_end())
 				return;
 			continue;
 		}
@@ -491,12 +491,12 @@ haul_command_runner_main(Datum arg)
 	background_settings();
 	/* that a command runs is on disk before it does: a crash must not have it run again */
 	SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_OVERRIDE);
-	on_shmem_exit(release_locks, (Datum) 0);
-	if (!begin("begin"))
+	on_shmem_exit(runner_release_locks, (Datum) 0);
+	if (!transaction_begin("begin"))
 		proc_exit(0);
 	runs = haul_catalog()->cron_runs;
-	commit();
-	if (!try_lock())
+	transaction_commit();
+	if (!runner_try_lock())
 		wake_other();
 	else if (discard_missed())
 		work_until_done();
@@ -520,7 +520,7 @@ start_runner(void)
 static bool start_at_commit = false;
 
 static void
-at_end_of_transaction(XactEvent event, void *arg)
+runner_at_end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)
 	{
@@ -543,7 +543,7 @@ PG_FUNCTION_INFO_V1(haul_wake_command_runner);
 Datum
 haul_wake_command_runner(PG_FUNCTION_ARGS)
 {
-	wake(PG_GETARG_INT32(0));
+	process_wake(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
 }
 
@@ -560,7 +560,7 @@ haul_start_command_runner(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(start_runner());
 	if (!registered)
 	{
-		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterXactCallback(runner_at_end_of_transaction, NULL);
 		registered = true;
 	}
 	start_at_commit = true;

@@ -76,10 +76,10 @@ static const struct
 		(word).end - (word).at > 24 ? "..." : ""
 
 /* Fails, and says why: in ASCII, since a character of more bytes may be cut in two. */
-static bool refuse(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool cron_refuse(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool
-refuse(char *error, const char *format, ...)
+cron_refuse(char *error, const char *format, ...)
 {
 	va_list arguments;
 
@@ -105,7 +105,7 @@ is_digit(char c)
 }
 
 static char
-lower(char c)
+letter_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
@@ -113,17 +113,17 @@ lower(char c)
 static bool
 is_letter(char c)
 {
-	return lower(c) >= 'a' && lower(c) <= 'z';
+	return letter_lower(c) >= 'a' && letter_lower(c) <= 'z';
 }
 
 /* Without regard to case; `other` is in small letters. */
 static bool
-matches(Word word, const char *other, size_t length)
+word_matches(Word word, const char *other, size_t length)
 {
 	if ((size_t) (word.end - word.at) != length)
 		return false;
 	for (size_t i = 0; i < length; i++)
-		if (lower(word.at[i]) != other[i])
+		if (letter_lower(word.at[i]) != other[i])
 			return false;
 	return true;
 }
@@ -151,8 +151,8 @@ read_value(const Field *field, Word item, Word *rest, int *value, char *error)
 		*value = read_digits(rest);
 		token.end = rest->at;
 		if (*value < field->low || *value > field->high)
-			return refuse(error, "%s " WORD " is not in %d-%d", field->name, WORD_ARGS(token),
-						  field->low, field->high);
+			return cron_refuse(error, "%s " WORD " is not in %d-%d", field->name, WORD_ARGS(token),
+							   field->low, field->high);
 		return true;
 	}
 
@@ -162,16 +162,17 @@ read_value(const Field *field, Word item, Word *rest, int *value, char *error)
 	for (int i = 0; field->names[3 * i] != '\0'; i++)
 	{
 		*value = field->low + i;
-		if (matches(token, field->names + 3 * i, 3))
+		if (word_matches(token, field->names + 3 * i, 3))
 			return true;
 	}
 	if (*field->names == '\0')
-		return refuse(error, "%s " WORD ": a number from %d to %d%s is missing", field->name,
-					  WORD_ARGS(item), field->low, field->high,
-					  field == &fields[DAY_OF_MONTH] ? ", or $ for the last day," : "");
-	return refuse(error, "%s " WORD ": a number from %d to %d or a name from %.3s to %s is missing",
-				  field->name, WORD_ARGS(item), field->low, field->high, field->names,
-				  field->names + strlen(field->names) - 3);
+		return cron_refuse(error, "%s " WORD ": a number from %d to %d%s is missing", field->name,
+						   WORD_ARGS(item), field->low, field->high,
+						   field == &fields[DAY_OF_MONTH] ? ", or $ for the last day," : "");
+	return cron_refuse(error,
+					   "%s " WORD ": a number from %d to %d or a name from %.3s to %s is missing",
+					   field->name, WORD_ARGS(item), field->low, field->high, field->names,
+					   field->names + strlen(field->names) - 3);
 }
 
 static bool
@@ -202,8 +203,8 @@ read_item(const Field *field, Word item, uint64_t *bits, char *error)
 		if (field == &fields[DAY_OF_WEEK] && last == 0 && first > 0)
 			last = 7;
 		if (first > last)
-			return refuse(error, "%s " WORD ": the range runs backwards", field->name,
-						  WORD_ARGS(item));
+			return cron_refuse(error, "%s " WORD ": the range runs backwards", field->name,
+							   WORD_ARGS(item));
 	}
 	else if (!next_is(rest, '/'))
 		last = first;
@@ -216,12 +217,12 @@ read_item(const Field *field, Word item, uint64_t *bits, char *error)
 		digits.at = rest.at;
 		step = read_digits(&rest);
 		if (digits.at == rest.at || step < 1 || step > field->values)
-			return refuse(error, "%s " WORD ": the step, after the slash, is not in 1-%d",
-						  field->name, WORD_ARGS(item), field->values);
+			return cron_refuse(error, "%s " WORD ": the step, after the slash, is not in 1-%d",
+							   field->name, WORD_ARGS(item), field->values);
 	}
 	if (rest.at < rest.end)
-		return refuse(error, "%s " WORD ": " WORD " does not belong there", field->name,
-					  WORD_ARGS(item), WORD_ARGS(rest));
+		return cron_refuse(error, "%s " WORD ": " WORD " does not belong there", field->name,
+						   WORD_ARGS(item), WORD_ARGS(rest));
 
 	for (int value = first; value <= last; value += step)
 		*bits |= UINT64_C(1) << value;
@@ -242,9 +243,9 @@ read_list(const Field *field, Word list, uint64_t *bits, bool *last_day, char *e
 			item.end = list.end;
 
 		if (item.at == item.end)
-			return refuse(error, "%s " WORD ": a value is missing beside a comma", field->name,
-						  WORD_ARGS(list));
-		if (field == &fields[DAY_OF_MONTH] && matches(item, "$", 1))
+			return cron_refuse(error, "%s " WORD ": a value is missing beside a comma", field->name,
+							   WORD_ARGS(list));
+		if (field == &fields[DAY_OF_MONTH] && word_matches(item, "$", 1))
 			*last_day = true;
 		else if (!read_item(field, item, bits, error))
 			return false;
@@ -292,23 +293,23 @@ read_fields(const Word *words, int count, CronExpr *expr, char *error)
 	/* as cron always had it: a field is restricted unless it begins with an asterisk */
 	expr->either_day = !next_is(words[count - 3], '*') && !next_is(words[count - 1], '*');
 	if (!can_match(expr))
-		return refuse(error, "it never matches: no month that it names has such a day");
+		return cron_refuse(error, "it never matches: no month that it names has such a day");
 	return true;
 }
 
 static bool
-read_interval(const Word *words, CronExpr *expr, char *error)
+cron_read_interval(const Word *words, CronExpr *expr, char *error)
 {
 	Word number = words[0];
 
 	expr->interval = read_digits(&number);
-	if (!matches(words[1], "second", 6) && !matches(words[1], "seconds", 7))
-		return refuse(error,
-					  WORD ": intervals are in seconds; */5 as the minute is every five minutes",
-					  WORD_ARGS(words[1]));
+	if (!word_matches(words[1], "second", 6) && !word_matches(words[1], "seconds", 7))
+		return cron_refuse(
+			error, WORD ": intervals are in seconds; */5 as the minute is every five minutes",
+			WORD_ARGS(words[1]));
 	if (expr->interval < 1 || expr->interval > CRON_EXPR_MAX_INTERVAL)
-		return refuse(error, WORD " is not in 1-%d seconds", WORD_ARGS(words[0]),
-					  CRON_EXPR_MAX_INTERVAL);
+		return cron_refuse(error, WORD " is not in 1-%d seconds", WORD_ARGS(words[0]),
+						   CRON_EXPR_MAX_INTERVAL);
 	expr->kind = CRON_INTERVAL;
 	return true;
 }
@@ -318,14 +319,14 @@ read_name(Word word, CronExpr *expr, char *error)
 {
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
-		if (!matches(word, names[i].name, strlen(names[i].name)))
+		if (!word_matches(word, names[i].name, strlen(names[i].name)))
 			continue;
 		if (names[i].meaning != NULL)
 			return cron_expr_parse(names[i].meaning, strlen(names[i].meaning), expr, error);
 		expr->kind = CRON_REBOOT;
 		return true;
 	}
-	return refuse(error, WORD " is none of " NAMES, WORD_ARGS(word));
+	return cron_refuse(error, WORD " is none of " NAMES, WORD_ARGS(word));
 }
 
 static bool
@@ -345,7 +346,7 @@ cron_expr_parse(const char *text, size_t length, CronExpr *expr, char *error)
 
 	memset(expr, 0, sizeof(*expr));
 	if (length > CRON_EXPR_MAX_LENGTH)
-		return refuse(error, "it is longer than %d bytes", CRON_EXPR_MAX_LENGTH);
+		return cron_refuse(error, "it is longer than %d bytes", CRON_EXPR_MAX_LENGTH);
 
 	for (;; count++)
 	{
@@ -364,25 +365,19 @@ cron_expr_parse(const char *text, size_t length, CronExpr *expr, char *error)
 	}
 
 	if (count == 0)
-		return refuse(error, "it is empty");
+		return cron_refuse(error, "it is empty");
 	if (next_is(words[0], '@'))
 		return count == 1 ? read_name(words[0], expr, error)
-						  : refuse(error, WORD " stands after a name, where nothing may",
-								   WORD_ARGS(words[1]));
+						  : cron_refuse(error, WORD " stands after a name, where nothing may",
+										WORD_ARGS(words[1]));
 	if (count == 2 && is_number(words[0]))
-		return read_interval(words, expr, error);
+		return cron_read_interval(words, expr, error);
 	if (count != FIELDS && count != FIELDS - 1)
-		return refuse(error, "it has %d field%s, not 5 or 6", count, count == 1 ? "" : "s");
+		return cron_refuse(error, "it has %d field%s, not 5 or 6", count, count == 1 ? "" : "s");
 	return read_fields(words, count, expr, error);
 }
 
 /* ---- searching ---- */
-
-static int64_t
-floor_div(int64_t a, int64_t b)
-{
-	return a / b - (a % b < 0);
-}
 
 static bool
 is_leap(int64_t year)

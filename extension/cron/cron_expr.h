@@ -49,6 +49,13 @@ typedef struct CronExpr
  */
 extern bool cron_expr_parse(const char *text, size_t length, CronExpr *expr, char *error);
 
+/* Rounds down, as times before 1970 need it. */
+static inline int64_t
+floor_div(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
 /*
  * The first matching local time from `from` to `until`, or the last from `from` down to `until`;
  * both may be matches themselves. False if there is none. For calendars. Takes no more than a few

@@ -139,12 +139,6 @@ last_tick(const CronSchedule *schedule, const Span *span, int64 from, int64 unti
 	return from <= span->start && span->start <= until && made_up(schedule, span);
 }
 
-static int64
-floor_div(int64 a, int64 b)
-{
-	return a / b - (a % b < 0);
-}
-
 static TimestampTz
 timestamp_of(int64 second)
 {
@@ -251,7 +245,7 @@ is_offset(pg_tz *zone)
 
 /* A value as an error shows it. */
 static char *
-shown(const char *value)
+value_shown(const char *value)
 {
 	size_t length = strlen(value);
 	int clipped = pg_mbcliplen(value, length, 100);
@@ -267,7 +261,7 @@ zone_named(const char *name)
 	if (zone == NULL || !pg_tz_acceptable(zone) ||
 		!(is_name(pg_get_timezone_name(zone)) || is_offset(zone)))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("time zone \"%s\" not recognized", shown(name)),
+						errmsg("time zone \"%s\" not recognized", value_shown(name)),
 						errhint("pg_timezone_names lists the names: Europe/Berlin, Etc/GMT-3, UTC "
 								"and others.")));
 	return zone;
@@ -278,9 +272,9 @@ static bool
 second_of(const char *name, const char *value, const char *first, const char *second)
 {
 	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be %s or %s, not \"%s\"", name, first, second, shown(value))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be %s or %s, not \"%s\"", name, first, second,
+							   value_shown(value))));
 	return strcmp(value, second) == 0;
 }
 
@@ -292,7 +286,7 @@ cron_schedule_read(CronSchedule *schedule, const char *expr, const char *timezon
 
 	if (!cron_expr_parse(expr, strlen(expr), &schedule->expr, error))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid schedule \"%s\": %s", shown(expr), error),
+						errmsg("invalid schedule \"%s\": %s", value_shown(expr), error),
 						errhint("%s", CRON_EXPR_HINT)));
 	schedule->zone = zone_named(timezone);
 	schedule->make_up = !second_of("dst_skipped", dst_skipped, "next", "skip");

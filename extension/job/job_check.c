@@ -59,7 +59,7 @@ column_name(const Row *row, enum JobColumn column)
 
 /* The value, shortened, for a message. */
 static char *
-shown(const Row *row, enum JobColumn column)
+column_shown(const Row *row, enum JobColumn column)
 {
 	Oid output;
 	bool varlena;
@@ -79,12 +79,12 @@ shown(const Row *row, enum JobColumn column)
 
 /* problem completes "haul.jobs.column …": "must be …" */
 static void
-refuse(const Row *row, enum JobColumn column, const char *problem, const char *hint)
+job_refuse(const Row *row, enum JobColumn column, const char *problem, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("haul.jobs.%s %s, not \"%s\"", column_name(row, column), problem,
-					shown(row, column)),
+					column_shown(row, column)),
 			 errhint("%s", hint), errtablecol(row->table, column_number(&job_columns, column))));
 }
 
@@ -119,18 +119,19 @@ check_length(const Row *row, enum JobColumn column, int longest)
 	length = pg_mbstrlen_with_len(VARDATA_ANY(text), bytes);
 	problem = psprintf("must have 1 to %d characters", longest);
 	if (length > longest)
-		refuse(row, column, problem, psprintf("It has %d characters: use a shorter one.", length));
+		job_refuse(row, column, problem,
+				   psprintf("It has %d characters: use a shorter one.", length));
 	if (length < 1)
-		refuse(row, column, problem,
-			   column == JOB_KIND ? KIND_HINT : "Give it a name, or leave the column out.");
+		job_refuse(row, column, problem,
+				   column == JOB_KIND ? KIND_HINT : "Give it a name, or leave the column out.");
 }
 
 static void
 check_at_least(const Row *row, enum JobColumn column, int32 value, int32 least)
 {
 	if (value < least)
-		refuse(row, column, psprintf("must be at least %d", least),
-			   "Leave the column out to get its default.");
+		job_refuse(row, column, psprintf("must be at least %d", least),
+				   "Leave the column out to get its default.");
 }
 
 /* words: NULL-terminated */
@@ -149,8 +150,8 @@ check_word(const Row *row, enum JobColumn column, const char *const *words)
 						 : words[i + 1] == NULL ? " or "
 												: ", ",
 						 words[i]);
-	refuse(row, column, psprintf("must be %s", list.data),
-		   "Leave the column out to get its default.");
+	job_refuse(row, column, psprintf("must be %s", list.data),
+			   "Leave the column out to get its default.");
 }
 
 static void
@@ -162,9 +163,10 @@ check_interval(const Row *row, enum JobColumn column, int64 least)
 		return;
 	problem = interval_problem(DatumGetIntervalP(job_value(row->job, column)), least);
 	if (problem != NULL)
-		refuse(row, column, problem,
-			   "Give a duration of up to 1000 years, in all and in each of its parts, or leave the "
-			   "column out.");
+		job_refuse(
+			row, column, problem,
+			"Give a duration of up to 1000 years, in all and in each of its parts, or leave the "
+			"column out.");
 }
 
 static void
@@ -172,7 +174,7 @@ check_time(const Row *row, enum JobColumn column)
 {
 	if (!job_is_null(row->job, column) &&
 		!time_is_within_bounds(DatumGetTimestampTz(job_value(row->job, column))))
-		refuse(row, column, TIME_BOUNDS, "Give a date and a time of these years.");
+		job_refuse(row, column, TIME_BOUNDS, "Give a date and a time of these years.");
 }
 
 /* Only a waiting job may be parked. */
@@ -193,8 +195,8 @@ check_args(const Row *row)
 		args = PG_DETOAST_DATUM_SLICE(job_value(row->job, JOB_ARGS), 0, sizeof(header));
 	memcpy(&header, VARDATA_ANY(args), sizeof(header));
 	if ((header & JB_FOBJECT) == 0)
-		refuse(row, JOB_ARGS, "must be a JSON object",
-			   "Put the value into an object: {\"value\": …}.");
+		job_refuse(row, JOB_ARGS, "must be a JSON object",
+				   "Put the value into an object: {\"value\": …}.");
 }
 
 /* Not with the value in the message: it may be too long for that, too. */
@@ -212,7 +214,7 @@ check_args_size(const Row *row)
 }
 
 static void
-check_backoff(const Row *row)
+check_job_backoff(const Row *row)
 {
 	text *spelled;
 	Backoff backoff;
@@ -221,7 +223,7 @@ check_backoff(const Row *row)
 		return;
 	spelled = DatumGetTextPP(job_value(row->job, JOB_BACKOFF));
 	if (!backoff_parse(VARDATA_ANY(spelled), VARSIZE_ANY_EXHDR(spelled), &backoff))
-		refuse(row, JOB_BACKOFF, "must be a backoff", BACKOFF_HINT);
+		job_refuse(row, JOB_BACKOFF, "must be a backoff", BACKOFF_HINT);
 }
 
 /* Every checkout that passes the job by looks through them. */
@@ -240,7 +242,7 @@ check_avoid(const Row *row)
 						errtablecol(row->table, column_number(&job_columns, JOB_AVOID))));
 	names = DatumGetArrayTypeP(job_value(row->job, JOB_AVOID));
 	if (array_contains_nulls(names))
-		refuse(row, JOB_AVOID, "must not hold nulls", "List the names of workers.");
+		job_refuse(row, JOB_AVOID, "must not hold nulls", "List the names of workers.");
 }
 
 static void
@@ -248,7 +250,7 @@ check_every(const Row *row)
 {
 	check_interval(row, JOB_EVERY, SHORTEST_PERIOD);
 	if (!job_is_null(row->job, JOB_EVERY) && !job_is_null(row->job, JOB_WORKFLOW_ID))
-		refuse(row, JOB_EVERY, "must be null in a workflow", "Jobs of a workflow run once.");
+		job_refuse(row, JOB_EVERY, "must be null in a workflow", "Jobs of a workflow run once.");
 }
 
 static void
@@ -268,7 +270,7 @@ check_values(const Row *row)
 	check_at_least(row, JOB_PRIORITY, DatumGetInt16(job_value(job, JOB_PRIORITY)), 1);
 	check_run_at(row);
 	check_at_least(row, JOB_MAX_ATTEMPTS, DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)), 1);
-	check_backoff(row);
+	check_job_backoff(row);
 	check_interval(row, JOB_TIMEOUT, 1);
 	check_word(row, JOB_ON_TIMEOUT, on_timeout);
 	check_interval(row, JOB_QUEUE_TIMEOUT, 1);
@@ -281,8 +283,8 @@ check_values(const Row *row)
 				   1);
 	check_length(row, JOB_PIN, 255);
 	if (DatumGetBool(job_value(job, JOB_PIN_STRICT)) && job_is_null(job, JOB_PIN))
-		refuse(row, JOB_PIN_STRICT, "must be false without a pin",
-			   "Name the worker in haul.jobs.pin.");
+		job_refuse(row, JOB_PIN_STRICT, "must be false without a pin",
+				   "Name the worker in haul.jobs.pin.");
 	check_avoid(row);
 	check_every(row);
 	check_length(row, JOB_REPLY_TO, 255);
@@ -295,9 +297,9 @@ check_values(const Row *row)
 	check_at_least(row, JOB_INTERRUPTIONS, DatumGetInt16(job_value(job, JOB_INTERRUPTIONS)), 0);
 	if (job_attempt(job) + !job_is(job, JOB_RUNNING) >
 		DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)))
-		refuse(row, JOB_MAX_ATTEMPTS,
-			   psprintf("must be more than the %d attempts already made", job_attempt(job)),
-			   "Allow more attempts, or delete the job.");
+		job_refuse(row, JOB_MAX_ATTEMPTS,
+				   psprintf("must be more than the %d attempts already made", job_attempt(job)),
+				   "Allow more attempts, or delete the job.");
 }
 
 /* Columns that the queue sets and an INSERT must leave alone. */
@@ -308,7 +310,7 @@ static const enum JobColumn set_by_queue[] = {
 static void
 refuse_set_by_queue(const Row *row, enum JobColumn column)
 {
-	refuse(row, column, "is set by the queue", "Leave the column out.");
+	job_refuse(row, column, "is set by the queue", "Leave the column out.");
 }
 
 static void
@@ -317,8 +319,8 @@ check_is_new(const Row *row)
 	TupleTableSlot *job = row->job;
 
 	if (job_is(job, JOB_RUNNING))
-		refuse(row, JOB_STATE, "must be ready or waiting",
-			   "Only haul.checkout() makes a job running.");
+		job_refuse(row, JOB_STATE, "must be ready or waiting",
+				   "Only haul.checkout() makes a job running.");
 	if (job_attempt(job) != 0)
 		refuse_set_by_queue(row, JOB_ATTEMPT);
 	if (job_claim(job) != 0)
@@ -338,8 +340,8 @@ check_is_restorable(const Row *row)
 	bool running = job_is(job, JOB_RUNNING);
 
 	if (running && (job_claim(job) < 1 || job_attempt(job) < 1))
-		refuse(row, JOB_STATE, "must be ready or waiting for a job never checked out",
-			   "Only haul.checkout() makes a job running.");
+		job_refuse(row, JOB_STATE, "must be ready or waiting for a job never checked out",
+				   "Only haul.checkout() makes a job running.");
 	if (running != !job_is_null(job, JOB_WORKER_ID))
 		ereport(
 			ERROR,
@@ -372,14 +374,14 @@ check_change(const Row *row, TupleTableSlot *before)
 
 	for (int i = 0; i < lengthof(fixed); i++)
 		if (is_changed(before, row->job, row->table, fixed[i]))
-			refuse(row, fixed[i], "cannot be changed",
-				   "Only the queue changes it. Leave the column as it is.");
+			job_refuse(row, fixed[i], "cannot be changed",
+					   "Only the queue changes it. Leave the column as it is.");
 	if (running != job_is(row->job, JOB_RUNNING))
-		refuse(row, JOB_STATE, running ? "must stay running" : "must be ready or waiting",
-			   "Only the worker protocol takes a job to the state running and out of it.");
+		job_refuse(row, JOB_STATE, running ? "must stay running" : "must be ready or waiting",
+				   "Only the worker protocol takes a job to the state running and out of it.");
 	if (running && is_changed(before, row->job, row->table, JOB_ATTEMPT))
-		refuse(row, JOB_ATTEMPT, "cannot be changed while the job is running",
-			   "Wait until it is ready again.");
+		job_refuse(row, JOB_ATTEMPT, "cannot be changed while the job is running",
+				   "Wait until it is ready again.");
 }
 
 /* What the trigger changes in a row. */

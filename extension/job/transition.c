@@ -210,7 +210,7 @@ delete_locked(Call *call, TupleTableSlot *job)
 }
 
 static void
-record_end(Call *call, TupleTableSlot *job, JobState state, Datum result, bool repeats)
+job_record_end(Call *call, TupleTableSlot *job, JobState state, Datum result, bool repeats)
 {
 	history_add_job(call->history, job, state, result);
 	outcome_note(call, job, state, result, repeats);
@@ -233,7 +233,7 @@ run_again(Call *call, TupleTableSlot *job, JobState state, Datum result)
 	if (!job_is_null(job, JOB_QUEUE_TIMEOUT))
 		renew_expiry(copy, true);
 	write_ready(call, job, copy);
-	record_end(call, job, state, result, true);
+	job_record_end(call, job, state, result, true);
 }
 
 bool
@@ -250,7 +250,7 @@ transition_complete(Call *call, TupleTableSlot *job, Datum result)
 	{
 		if (!job_store_delete(call->store, job))
 			return false;
-		record_end(call, job, JOB_COMPLETED, result, false);
+		job_record_end(call, job, JOB_COMPLETED, result, false);
 	}
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_COMPLETIONS, lease_of(job));
 	return true;
@@ -272,7 +272,7 @@ transition_complete_unclaimed(Call *call, TupleTableSlot *job, int64 worker, int
 	if (is_periodic(job))
 		run_again(call, job, JOB_COMPLETED, result);
 	else
-		record_end(call, job, JOB_COMPLETED, result, false);
+		job_record_end(call, job, JOB_COMPLETED, result, false);
 	return true;
 }
 
@@ -288,7 +288,7 @@ transition_end(Call *call, TupleTableSlot *job, JobState state, Counter counter,
 	else
 	{
 		delete_locked(call, job);
-		record_end(call, job, state, (Datum) 0, false);
+		job_record_end(call, job, state, (Datum) 0, false);
 	}
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), counter, lease);
 }
@@ -300,7 +300,7 @@ transition_drop(Call *call, TupleTableSlot *job, JobState state, Datum reason)
 	delete_locked(call, job);
 	ledger_count(call->ledger, job_value(job, JOB_QUEUE), COUNT_DROPS, 0);
 	job_set(job, JOB_LAST_ERROR, reason);
-	record_end(call, job, state, (Datum) 0, false);
+	job_record_end(call, job, state, (Datum) 0, false);
 }
 
 void

@@ -93,7 +93,7 @@ has_something_to_fold(void)
 
 /* Whether the reader's row is folded now. Notes where it stands. */
 static bool
-take(Folding *folding, const JournalReader *reader)
+fold_take(Folding *folding, const JournalReader *reader)
 {
 	Part *part = &folding->parts[reader->journal][reader->side];
 	BlockNumber block = ItemPointerGetBlockNumber(&reader->row->tts_tid);
@@ -134,7 +134,7 @@ read_ledger(Folding *folding)
 	journal_reader_open(&reader, JOURNAL_LEDGER, folding->snapshot);
 	while (journal_reader_next(&reader) != NULL)
 	{
-		bool folded = take(folding, &reader);
+		bool folded = fold_take(folding, &reader);
 		LedgerRow row;
 
 		ledger_read(&reader, &row);
@@ -163,7 +163,7 @@ read_ledger(Folding *folding)
 /* Leases that are not done go on, with what is known of them; what is known of leases that are not
  * folded now goes on, too. */
 static void
-read_leases(Folding *folding, Ledger *ledger)
+fold_leases(Folding *folding, Ledger *ledger)
 {
 	MemoryContext scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_haul lease", ALLOCSET_DEFAULT_SIZES);
@@ -177,7 +177,7 @@ read_leases(Folding *folding, Ledger *ledger)
 	journal_reader_open(&reader, JOURNAL_LEASES, folding->snapshot);
 	while (journal_reader_next(&reader) != NULL)
 	{
-		bool folded = take(folding, &reader);
+		bool folded = fold_take(folding, &reader);
 		Lease lease;
 
 		MemoryContextSwitchTo(scratch);
@@ -308,7 +308,7 @@ haul_fold(PG_FUNCTION_ARGS)
 			folding.parts[journal][side].first_left = InvalidBlockNumber;
 
 	read_ledger(&folding);
-	read_leases(&folding, ledger);
+	fold_leases(&folding, ledger);
 	UnregisterSnapshot(folding.snapshot);
 
 	write_totals(&folding, ledger);

@@ -123,7 +123,7 @@ copy_lease(const JournalReader *reader)
 
 /* All leases of the worker that are not folded, with what is known of them there. */
 static int
-read_leases(int64 worker, Snapshot snapshot, Lease **leases)
+lease_read_all(int64 worker, Snapshot snapshot, Lease **leases)
 {
 	int nleases = 0;
 	int capacity = 16;
@@ -182,7 +182,7 @@ int
 lease_list(int64 worker, Lease **leases)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int nleases = read_leases(worker, snapshot, leases);
+	int nleases = lease_read_all(worker, snapshot, leases);
 	int left = 0;
 
 	if (nleases > 0)

@@ -134,7 +134,7 @@ search_index(Ledger *ledger, text *queue, int64 lease, HASHACTION action, bool *
 }
 
 static void
-add_to_index(Ledger *ledger, int entry)
+ledger_add_to_index(Ledger *ledger, int entry)
 {
 	bool found;
 	IndexEntry *added = search_index(ledger, ledger->entries[entry].queue,
@@ -154,7 +154,7 @@ make_index(Ledger *ledger)
 		hash_create("pg_haul counts", 256, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (int i = 0; i < ledger->nentries; i++)
 		if (ledger->entries[i].queue != NULL && !ledger->entries[i].sum)
-			add_to_index(ledger, i);
+			ledger_add_to_index(ledger, i);
 }
 
 /* The place of the entry; that behind the last one when there is none. */
@@ -186,7 +186,7 @@ find_or_add(Ledger *ledger, text *queue, int64 lease)
 	{
 		(void) add_entry(ledger, queue, lease);
 		if (ledger->index != NULL)
-			add_to_index(ledger, ledger->last);
+			ledger_add_to_index(ledger, ledger->last);
 		else if (ledger->nentries > FEW_ENTRIES)
 			make_index(ledger);
 	}

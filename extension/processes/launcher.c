@@ -284,7 +284,7 @@ start_workers(TimestampTz now)
 }
 
 static void
-sleep_until(TimestampTz time)
+launcher_sleep_until(TimestampTz time)
 {
 	static uint32 event = 0;
 	long milliseconds = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), time);
@@ -327,6 +327,6 @@ haul_launcher_main(Datum arg)
 			list_at = Min(now + LIST_INTERVAL, retry_at);
 		}
 		next = start_workers(now);
-		sleep_until(Min(next, list_at));
+		launcher_sleep_until(Min(next, list_at));
 	}
 }

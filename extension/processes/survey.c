@@ -119,7 +119,7 @@ typedef struct Walk
 } Walk;
 
 static void
-begin_walk(Walk *walk)
+survey_begin_walk(Walk *walk)
 {
 	walk->active = true;
 	lane_forget(MyDatabaseId, haul_catalog()->jobs); /* there may have been another one */
@@ -170,7 +170,7 @@ survey_all(void)
 	Look look;
 	LaneTag tag;
 
-	begin_walk(&walk);
+	survey_begin_walk(&walk);
 	open_look(&look);
 	while (walk_on(&walk, &look, &tag))
 		meet(&look, &tag, true);
@@ -196,7 +196,7 @@ take_step(void)
 	bool more = true;
 
 	if (!slices.active)
-		begin_walk(&slices);
+		survey_begin_walk(&slices);
 	open_look(&look);
 	for (int i = 0; more && i < LANES_AT_ONCE; i++)
 		if ((more = walk_on(&slices, &look, &tag)))

@@ -49,7 +49,7 @@ sweep_is_under_way(void)
 }
 
 static bool
-begin(TimestampTz now)
+sweep_begin(TimestampTz now)
 {
 	if (!lane_take_sweep(MyDatabaseId, now - haul_sweep_interval * USECS_PER_SEC, now, &sweep.tag))
 		return false;
@@ -129,7 +129,7 @@ walk(JobStore *store, LaneKey floor)
 }
 
 static void
-go_on(LaneKey floor)
+sweep_go_on(LaneKey floor)
 {
 	JobStore *store = job_store_open();
 	bool reached = walk(store, floor);
@@ -154,7 +154,7 @@ sweep_slice(TimestampTz now)
 
 	if (now < next)
 		return next;
-	if (!sweep.active && !begin(now))
+	if (!sweep.active && !sweep_begin(now))
 		return next = now + Min(haul_sweep_interval, 10) * USECS_PER_SEC;
 
 	suspected = sweep.suspected;
@@ -166,7 +166,7 @@ sweep_slice(TimestampTz now)
 		return next = now + USECS_PER_SEC;
 	}
 	if (sweep.tag.jobs == haul_catalog()->jobs)
-		go_on(floor);
+		sweep_go_on(floor);
 	else
 	{
 		lane_forget(MyDatabaseId, haul_catalog()->jobs);

@@ -45,7 +45,7 @@ static Queue last;
 static MemoryContext context = NULL;
 
 static Interval *
-read_interval(TupleTableSlot *row, enum QueueColumn column)
+queue_read_interval(TupleTableSlot *row, enum QueueColumn column)
 {
 	Interval *copy;
 
@@ -85,8 +85,8 @@ queue_get(text *name)
 	row = row_reader_next(&reader);
 
 	caller = MemoryContextSwitchTo(context);
-	last.keep_completed = row != NULL ? read_interval(row, QUEUE_KEEP_COMPLETED) : NULL;
-	last.keep_failed = row != NULL ? read_interval(row, QUEUE_KEEP_FAILED) : NULL;
+	last.keep_completed = row != NULL ? queue_read_interval(row, QUEUE_KEEP_COMPLETED) : NULL;
+	last.keep_failed = row != NULL ? queue_read_interval(row, QUEUE_KEEP_FAILED) : NULL;
 	last.name = DatumGetTextPCopy(PointerGetDatum(name));
 	MemoryContextSwitchTo(caller);
 	row_reader_close(&reader);
@@ -117,7 +117,7 @@ compare_bytes(const char *a, int a_length, const char *b, int b_length)
 }
 
 static int
-compare_names(const text *a, const text *b)
+queue_compare_names(const text *a, const text *b)
 {
 	return compare_bytes(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b),
 						 VARSIZE_ANY_EXHDR(b));
@@ -129,13 +129,15 @@ by_rank(const void *a, const void *b)
 	const RankedQueue *x = a;
 	const RankedQueue *y = b;
 
-	return x->priority != y->priority ? x->priority - y->priority : compare_names(x->name, y->name);
+	return x->priority != y->priority ? x->priority - y->priority
+									  : queue_compare_names(x->name, y->name);
 }
 
 static int
 by_name(const void *a, const void *b)
 {
-	return compare_names((*(RankedQueue *const *) a)->name, (*(RankedQueue *const *) b)->name);
+	return queue_compare_names((*(RankedQueue *const *) a)->name,
+							   (*(RankedQueue *const *) b)->name);
 }
 
 static void

@@ -53,7 +53,7 @@ my_entry(void)
 }
 
 static void
-stop_waiting(int code, Datum arg)
+stop_awaiting(int code, Datum arg)
 {
 	if (!waits)
 		return;
@@ -71,7 +71,7 @@ awaiting_begin(void)
 		return;
 	if (!registered)
 	{
-		before_shmem_exit(stop_waiting, (Datum) 0);
+		before_shmem_exit(stop_awaiting, (Datum) 0);
 		registered = true;
 	}
 	waits = true;
@@ -83,7 +83,7 @@ awaiting_begin(void)
 void
 awaiting_end(void)
 {
-	stop_waiting(0, (Datum) 0);
+	stop_awaiting(0, (Datum) 0);
 }
 
 void

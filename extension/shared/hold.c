@@ -17,7 +17,7 @@
 #include "shared/lane_table.h"
 
 static void
-release_lock(void)
+hold_release_lock(void)
 {
 	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
 }
@@ -186,7 +186,7 @@ lift(Oid database, Hold *lifted)
 		LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
 		xid =
 			!OidIsValid(database) || hold->database == database ? hold->xid : InvalidTransactionId;
-		release_lock();
+		hold_release_lock();
 		/* not asked under the lock: it takes locks of its own */
 		if (!TransactionIdIsValid(xid) || TransactionIdIsInProgress(xid))
 			continue;
@@ -201,7 +201,7 @@ lift(Oid database, Hold *lifted)
 			hold->xid = InvalidTransactionId;
 			pg_atomic_fetch_sub_u32(&lanes->nholds, 1);
 		}
-		release_lock();
+		hold_release_lock();
 		if (done)
 			return true;
 	}
@@ -234,7 +234,7 @@ lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count
 	{
 		bool freed;
 
-		release_lock();
+		hold_release_lock();
 		freed = lift(InvalidOid, &lifted);
 		if (freed)
 		{
@@ -252,7 +252,7 @@ lane_hold(TransactionId xid, const LaneTag *tags, const LaneKey *keys, int count
 		pg_atomic_fetch_add_u32(&lanes->nholds, 1);
 		lower_held(hold);
 	}
-	release_lock();
+	hold_release_lock();
 	if (hold == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many transactions that enqueued jobs are prepared"),
@@ -280,6 +280,6 @@ lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag))
 	for (int i = 0; i < max_holds(); i++)
 		if (TransactionIdIsValid(lanes->holds[i].xid) && lanes->holds[i].database == database)
 			remaining++;
-	release_lock();
+	hold_release_lock();
 	return remaining;
 }

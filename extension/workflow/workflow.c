@@ -184,7 +184,7 @@ workflow_change_close(WorkflowChange *change)
 /* ---- the end of a member ---- */
 
 static void
-record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
+member_record_end(WorkflowChange *change, const WorkflowMember *member, const Outcome *outcome)
 {
 	if (change->ends == NULL)
 	{
@@ -233,7 +233,7 @@ workflow_job_ended(WorkflowChange *change, const Outcome *outcome)
 	member = workflow_member_of_job(outcome->id);
 	/* one that was put into the table by hand has none */
 	if (member != NULL)
-		record_end(change, member, outcome);
+		member_record_end(change, member, outcome);
 	for (int i = 0; member != NULL && i < member->nnext; i++)
 	{
 		int step = DatumGetInt32(member->next[i]);
