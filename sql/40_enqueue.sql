@@ -6,6 +6,29 @@ CREATE FUNCTION haul._key_holder(kind text, unique_key text, OUT id bigint, OUT 
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_key_holder';
 
+-- Errors: 22023 unless the value is an array of objects that have known keys only. unknown: the message for another,
+-- with %s for the key.
+CREATE FUNCTION haul._check_objects(what text, given jsonb, known text[], unknown text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	bad text;
+BEGIN
+	IF jsonb_typeof(given) IS DISTINCT FROM 'array' THEN
+		RAISE EXCEPTION '% must be a JSON array of objects', what USING ERRCODE = '22023';
+	END IF;
+	SELECT left(g::text, 100) INTO bad FROM jsonb_array_elements(given) AS g WHERE jsonb_typeof(g) <> 'object' LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION '% must be a JSON array of objects, but one item is %', what, bad USING ERRCODE = '22023';
+	END IF;
+	SELECT k INTO bad FROM jsonb_array_elements(given) AS g, jsonb_object_keys(g) AS k WHERE k <> ALL (known) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING MESSAGE = format(unknown, bad), ERRCODE = '22023',
+			HINT = 'Options are ' || array_to_string(known, ', ') || '.';
+	END IF;
+END
+$$;
+
 -- Raises an error unless all jobs were inserted.
 CREATE FUNCTION haul._refuse_suppressed(wanted bigint, made bigint) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -127,22 +150,9 @@ BEGIN
 			LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 		AS $body$
 		DECLARE
-			known CONSTANT text[] := haul._job_option_names();
-			bad   text;
-			made  bigint;
+			made bigint;
 		BEGIN
-			IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' THEN
-				RAISE EXCEPTION 'jobs must be a JSON array of objects' USING ERRCODE = '22023';
-			END IF;
-			SELECT left(j::text, 100) INTO bad FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j) <> 'object' LIMIT 1;
-			IF FOUND THEN
-				RAISE EXCEPTION 'jobs must be a JSON array of objects, but one item is %%', bad USING ERRCODE = '22023';
-			END IF;
-			SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k <> ALL (known) LIMIT 1;
-			IF FOUND THEN
-				RAISE EXCEPTION 'unknown job option "%%"', bad
-					USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
-			END IF;
+			PERFORM haul._check_objects('jobs'::text, jobs, haul._job_option_names(), 'unknown job option "%%s"'::text);
 			IF jobs @? '$[*].unique_key ? (@ != null)' THEN
 				RETURN QUERY SELECT haul._enqueue(o) FROM haul._given_options(jobs) AS o;
 				RETURN;

@@ -39,24 +39,13 @@ CREATE FUNCTION haul._check_workflow(jobs jsonb) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	known CONSTANT text[] := ARRAY['name', 'after', 'if_failed'] || array_remove(haul._job_option_names(), 'every');
-	bad   text;
+	bad text;
 BEGIN
-	IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' THEN
-		RAISE EXCEPTION 'the jobs of a workflow must be a JSON array of objects' USING ERRCODE = '22023';
-	END IF;
+	PERFORM haul._check_objects('the jobs of a workflow'::text, jobs,
+		ARRAY['name', 'after', 'if_failed'] || array_remove(haul._job_option_names(), 'every'),
+		'unknown option "%s" of a job in a workflow'::text);
 	IF jsonb_array_length(jobs) NOT BETWEEN 1 AND 100000 THEN
 		RAISE EXCEPTION 'a workflow must have 1 to 100000 jobs, not %', jsonb_array_length(jobs) USING ERRCODE = '22023';
-	END IF;
-	SELECT left(j::text, 100) INTO bad FROM jsonb_array_elements(jobs) AS j WHERE jsonb_typeof(j) <> 'object' LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'the jobs of a workflow must be a JSON array of objects, but one item is %', bad
-			USING ERRCODE = '22023';
-	END IF;
-	SELECT k INTO bad FROM jsonb_array_elements(jobs) AS j, jsonb_object_keys(j) AS k WHERE k <> ALL (known) LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'unknown option "%" of a job in a workflow', bad
-			USING ERRCODE = '22023', HINT = 'Options are ' || array_to_string(known, ', ') || '.';
 	END IF;
 	SELECT left((j -> 'name')::text, 300) INTO bad FROM jsonb_array_elements(jobs) AS j
 		WHERE jsonb_typeof(j -> 'name') <> 'null' AND (jsonb_typeof(j -> 'name') <> 'string'

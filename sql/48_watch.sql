@@ -24,8 +24,8 @@ BEGIN ATOMIC
 		WHERE pid = ANY (haul._backends(worker_id)) AND state <> 'idle'::text AND pid <> pg_backend_pid();
 END;
 
--- Takes the exclusive lock of a worker until the end of the transaction; false, at once, while a checkout of that worker
--- is open. In a WHERE clause, inside a CASE that names all other conditions: they may be evaluated in any order.
+-- Takes the exclusive lock of a worker until the end of the transaction; false, at once, while a checkout of that
+-- worker is open. In a WHERE clause, inside a CASE that names all other conditions: they may be evaluated in any order.
 CREATE FUNCTION haul._lock_worker(worker_id bigint) RETURNS boolean
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_lock_worker';

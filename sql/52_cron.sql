@@ -739,18 +739,7 @@ DECLARE
 	updated  text[];
 	removed  text[];
 BEGIN
-	IF jsonb_typeof(schedules) IS DISTINCT FROM 'array' THEN
-		RAISE EXCEPTION 'schedules must be a JSON array of objects' USING ERRCODE = '22023';
-	END IF;
-	SELECT left(s::text, 100) INTO bad FROM jsonb_array_elements(schedules) AS s WHERE jsonb_typeof(s) <> 'object' LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'schedules must be a JSON array of objects, but one item is %', bad USING ERRCODE = '22023';
-	END IF;
-	SELECT k INTO bad FROM jsonb_array_elements(schedules) AS s, jsonb_object_keys(s) AS k WHERE k <> ALL (known) LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'a schedule has no "%"', bad
-			USING ERRCODE = '22023', HINT = 'It has ' || array_to_string(known, ', ') || '.';
-	END IF;
+	PERFORM haul._check_objects('schedules'::text, schedules, known, 'a schedule has no "%s"'::text);
 	SELECT s ->> 'name' INTO bad FROM jsonb_array_elements(schedules) AS s WHERE s ->> 'name' IS NOT NULL
 		GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
 	IF FOUND THEN
