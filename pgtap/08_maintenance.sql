@@ -250,4 +250,19 @@ SELECT is(haul.complete(w, array_agg(id), array_agg(claim)), '{}', 'tables with 
 SELECT is((SELECT state || coalesce(note, '') FROM haul.finished_jobs WHERE id = :wider_id), 'completed',
 	'which is null');
 
+-- One job that raises an error stops no other.
+CREATE FUNCTION helper.refuse_bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON haul.jobs FOR EACH ROW WHEN (old.kind = 'bad') EXECUTE FUNCTION helper.refuse_bad();
+SET LOCAL client_min_messages = error;
+INSERT INTO haul.jobs (kind, queue, expires_at)
+	SELECT CASE n WHEN 2 THEN 'bad' ELSE 'good' END, 'one by one', now() FROM generate_series(1, 3) AS n;
+SELECT haul.maintain() AS done \gset
+SELECT results_eq($$ SELECT kind FROM haul.jobs WHERE queue = 'one by one' $$, $$ VALUES ('bad' COLLATE "C") $$,
+	'what can be expired is');
+SELECT is(:'done'::jsonb -> 'jobs_expired', '2', 'and counted');
+SELECT alike(:'done'::jsonb -> 'failed' ->> 'expire jobs', 'job %: not this one (P0001)', 'the other is told of');
+DROP TRIGGER refuse ON haul.jobs;
+SELECT is(haul.maintain() - 'ran' -> 'failed', NULL, 'until it is expired, too');
+SELECT is_empty($$ SELECT FROM haul.duties WHERE last_error IS NOT NULL $$, 'then nothing fails');
+
 \ir include/finish.psql

@@ -252,7 +252,7 @@ END;
 CREATE TABLE haul.duties (
 	name          text COLLATE "C" PRIMARY KEY,
 	place         integer NOT NULL,
-	command       text NOT NULL,
+	command       text,
 	counts        text,
 	in_restore    boolean NOT NULL,
 	in_block      boolean NOT NULL,
@@ -264,7 +264,8 @@ COMMENT ON TABLE haul.duties IS 'What maintenance does, and what of it fails: on
 COMMENT ON COLUMN haul.duties.name IS 'Name of the duty';
 COMMENT ON COLUMN haul.duties.place IS 'Its place in a pass of maintenance';
 COMMENT ON COLUMN haul.duties.command
-	IS 'How it is done: returns how much was done, or NULL when somebody else is at it; $1: whether to wait for him';
+	IS 'How it is done: returns how much was done, or NULL when somebody else is at it; $1: whether to wait for him. '
+	'NULL: the background worker does it, and nobody else';
 COMMENT ON COLUMN haul.duties.counts IS 'Under which key haul.maintain() tells how much was done';
 COMMENT ON COLUMN haul.duties.in_restore IS 'Whether it is done while the database may just be restored from a dump';
 COMMENT ON COLUMN haul.duties.in_block
@@ -287,7 +288,10 @@ INSERT INTO haul.duties (place, name, in_restore, in_block, counts, command) VAL
 	(10, 'drop history', false, true, 'partitions_dropped', 'haul._prune_history()'),
 	(11, 'settle runs of schedules', false, true, NULL, 'haul._settle_cron_runs()'),
 	(12, 'drop runs of schedules', true, true, NULL, 'haul._prune_cron_runs()'),
-	(13, 'empty journals', true, false, NULL, 'CASE WHEN haul._lock_journals(false) THEN haul._empty_journals() END');
+	(13, 'empty journals', true, false, NULL, 'CASE WHEN haul._lock_journals(false) THEN haul._empty_journals() END'),
+	(14, 'send notifications', true, false, NULL, NULL),
+	(15, 'survey lanes', true, false, NULL, NULL),
+	(16, 'sweep lanes', true, false, NULL, NULL);
 
 -- The duties that are to be done, in order. While no worker lives the database may just be restored from a dump,
 -- which brings its own partitions, and jobs before the workers that hold them; without workers there is no hurry.
@@ -295,8 +299,8 @@ CREATE FUNCTION haul._duties(in_background boolean) RETURNS text[]
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT array_agg(d.name ORDER BY d.place) FROM haul.duties AS d
-		WHERE d.in_restore OR NOT in_background OR EXISTS (
-			SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text));
+		WHERE d.command IS NOT NULL AND (d.in_restore OR NOT in_background OR EXISTS (
+			SELECT FROM haul.workers WHERE last_heartbeat_at > clock_timestamp() - haul._setting('haul.worker_timeout'::text)));
 END;
 
 -- Whether rows of haul.duties may be written: a snapshot from before somebody else wrote one would make that an error.
@@ -304,16 +308,23 @@ CREATE FUNCTION haul._may_note_duties() RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
 
--- Does a duty; returns how much was done, NULL when somebody else is at it.
-CREATE FUNCTION haul._do_duty(duty text, wait boolean) RETURNS bigint
+-- What failed of the jobs that were done one by one, since this was last called: the first one; NULL: nothing.
+CREATE FUNCTION haul._take_failure() RETURNS text
+	LANGUAGE c
+	AS 'MODULE_PATHNAME', 'haul_take_failure';
+
+-- Does a duty; returns how much was done, NULL when somebody else is at it, and what of it failed.
+CREATE FUNCTION haul._do_duty(duty text, wait boolean, OUT done bigint, OUT failure text)
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp SET session_replication_role = origin SET lock_timeout = '1s'
 AS $$
-DECLARE
-	done bigint;
 BEGIN
+	PERFORM haul._take_failure(); -- that of one who broke off
 	EXECUTE 'SELECT (' || (SELECT d.command FROM haul.duties AS d WHERE d.name = duty) || ')::bigint' INTO done USING wait;
-	IF haul._may_note_duties() THEN
+	failure := haul._take_failure();
+	IF failure IS NOT NULL THEN
+		PERFORM haul._note_failure(duty, failure);
+	ELSIF haul._may_note_duties() THEN
 		UPDATE haul.duties AS d SET last_run_at = clock_timestamp(), last_error = NULL, failing_since = NULL
 			WHERE d.name IN (
 				SELECT l.name FROM haul.duties AS l
@@ -321,9 +332,14 @@ BEGIN
 						OR l.last_run_at < clock_timestamp() - interval '1 minute')
 					FOR NO KEY UPDATE SKIP LOCKED);
 	END IF;
-	RETURN done;
 END
 $$;
+
+-- Does it again after an error: what it does to jobs in a subtransaction for each, so that the error of one stops no
+-- other.
+CREATE FUNCTION haul._do_duty_one_by_one(duty text, wait boolean, OUT done bigint, OUT failure text)
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp SET haul.one_by_one = on
+AS $$ SELECT done, failure FROM haul._do_duty(duty, wait) $$;
 
 -- Notes that a duty failed, and logs it if it is not known to fail like this.
 CREATE FUNCTION haul._note_failure(duty text, error text) RETURNS void
@@ -344,6 +360,14 @@ BEGIN
 END
 $$;
 
+-- Notes that what only the background worker does is done again.
+CREATE FUNCTION haul._note_success(duty text) RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE haul.duties AS d SET last_run_at = clock_timestamp(), last_error = NULL, failing_since = NULL
+		WHERE d.name = duty AND d.last_error IS NOT NULL;
+END;
+
 CREATE FUNCTION haul._maintain(wait boolean) RETURNS jsonb
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -351,6 +375,7 @@ DECLARE
 	block  CONSTANT boolean := NOT haul._ends_with_statement();
 	duty   record;
 	amount bigint;
+	failure text;
 	done   jsonb := '{}';
 	busy   text[];
 	failed jsonb := '{}';
@@ -363,15 +388,26 @@ BEGIN
 			JOIN haul.duties AS d ON d.name = l.name WHERE d.in_block OR NOT block ORDER BY l.place
 	LOOP
 		amount := 0;
+		failure := NULL;
 		BEGIN
-			amount := haul._do_duty(duty.name, wait);
+			BEGIN
+				SELECT * INTO amount, failure FROM haul._do_duty(duty.name, wait);
+			EXCEPTION
+				WHEN lock_not_available THEN
+					RAISE;
+				WHEN OTHERS THEN
+					SELECT * INTO amount, failure FROM haul._do_duty_one_by_one(duty.name, wait);
+			END;
 			IF amount IS NULL THEN
 				busy := busy || duty.name;
 			END IF;
 		EXCEPTION WHEN OTHERS THEN
-			failed := failed || jsonb_build_object(duty.name, format('%s (%s)', SQLERRM, SQLSTATE));
-			PERFORM haul._note_failure(duty.name, failed ->> duty.name);
+			failure := format('%s (%s)', SQLERRM, SQLSTATE);
+			PERFORM haul._note_failure(duty.name, failure);
 		END;
+		IF failure IS NOT NULL THEN
+			failed := failed || jsonb_build_object(duty.name, failure);
+		END IF;
 		IF duty.counts IS NOT NULL THEN
 			done := done || jsonb_build_object(duty.counts, coalesce((done ->> duty.counts)::bigint, 0) + coalesce(amount, 0));
 		END IF;

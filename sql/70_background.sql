@@ -40,7 +40,9 @@ CREATE FUNCTION haul._background(OUT preloaded boolean, OUT launcher_pid integer
 	AS 'MODULE_PATHNAME', 'haul_background';
 
 CREATE VIEW haul.background AS
-	SELECT preloaded, launcher_pid, worker_pid, floors_open, waiting_workers FROM haul._background();
+	SELECT preloaded, launcher_pid, worker_pid, floors_open, waiting_workers,
+		   ARRAY(SELECT d.name FROM haul.duties AS d WHERE d.last_error IS NOT NULL ORDER BY d.place) AS failing_duties
+		FROM haul._background();
 COMMENT ON VIEW haul.background IS 'What works in the background for this database: one row';
 COMMENT ON COLUMN haul.background.preloaded IS 'The server preloads pg_haul (shared_preload_libraries)';
 COMMENT ON COLUMN haul.background.launcher_pid IS 'Process that starts the others; NULL: none';
@@ -49,3 +51,4 @@ COMMENT ON COLUMN haul.background.worker_pid
 	'be done';
 COMMENT ON COLUMN haul.background.floors_open IS 'Lanes have floors, and NOTIFYs are left to the background worker';
 COMMENT ON COLUMN haul.background.waiting_workers IS 'Workers that wait for work';
+COMMENT ON COLUMN haul.background.failing_duties IS 'Duties of maintenance that fail: haul.duties says with what';

@@ -32,6 +32,7 @@ int haul_keep_replies;
 int haul_misfire_grace;
 int haul_max_commands;
 char *haul_enqueuer;
+bool haul_one_by_one;
 char *haul_databases;
 int haul_max_lanes;
 int haul_max_queues;
@@ -168,6 +169,10 @@ haul_settings_define(void)
 		"haul.enqueuer", "Role for which functions of the extension enqueue jobs.", NULL,
 		&haul_enqueuer, "", PGC_SUSET, GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_DISALLOW_IN_FILE,
 		NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"haul.one_by_one", "Whether maintenance gives each job a subtransaction of its own.", NULL,
+		&haul_one_by_one, false, PGC_SUSET,
+		GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
 	define_background_settings();
 	MarkGUCPrefixReserved("haul");
 }

@@ -23,6 +23,7 @@ extern int haul_keep_replies;	   /* seconds */
 extern int haul_misfire_grace;	   /* seconds */
 extern int haul_max_commands;	   /* at once, in a database */
 extern char *haul_enqueuer;		   /* role that jobs are enqueued for; "": the current user */
+extern bool haul_one_by_one;	   /* set by maintenance: see calls/call.h */
 
 /* of the background workers */
 extern char *haul_databases; /* names, or "*" */

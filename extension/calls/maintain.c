@@ -13,7 +13,9 @@
 
 #include "base/compat.h"
 #include "base/catalog.h"
+#include "base/settings.h"
 #include "calls/call.h"
+#include "calls/maintain.h"
 #include "job/transition.h"
 #include "rows/job.h"
 #include "rows/worker.h"
@@ -23,7 +25,8 @@
 
 #define LONGEST_WAIT USECS_PER_SEC /* for somebody else who has a lock */
 #define LONGEST_PIECE (200 * 1000) /* of what there is to expire; microseconds */
-#define JOBS_BETWEEN_LOOKS 64	   /* at the clock */
+#define MAINTENANCE "haul.maintain()"
+#define JOBS_BETWEEN_LOOKS 64 /* at the clock */
 
 /* Two locks, on the object haul._folds. */
 enum MaintenanceLock
@@ -108,12 +111,34 @@ haul_lock_worker(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(worker_lock(PG_GETARG_INT64(0), AccessExclusiveLock, false));
 }
 
+bool maintenance_left_jobs = false;
+
 /* Whether the rest is left to the next pass. */
 static bool
 takes_long(const Call *call, int64 expired)
 {
 	return expired % JOBS_BETWEEN_LOOKS == JOBS_BETWEEN_LOOKS - 1 &&
 		   GetCurrentTimestamp() - call->now > LONGEST_PIECE;
+}
+
+/* CALL_FAILED when somebody else has it locked: it is to be looked at again. */
+static CallOutcome
+expire(Call *call, TupleTableSlot *job)
+{
+	JobLock lock = job_store_lock(call->store, job, LockWaitSkip);
+
+	if (lock == JOB_LOCKED)
+		transition_expire(call, job);
+	return lock == JOB_LOCKED ? CALL_DONE : lock == JOB_BUSY ? CALL_FAILED : CALL_NOTHING;
+}
+
+static bool
+expire_apart(Call *call, int64 id, void *arg)
+{
+	TupleTableSlot *job = job_store_find(call->store, id);
+
+	return job != NULL && job_is(job, JOB_READY) && job_is_expired(job, call->now) &&
+		   expire(call, job) == CALL_DONE;
 }
 
 PG_FUNCTION_INFO_V1(haul_expire);
@@ -123,7 +148,7 @@ haul_expire(PG_FUNCTION_ARGS)
 {
 	int max_jobs = PG_GETARG_INT32(0);
 	bool of_workflows = PG_GETARG_BOOL(1);
-	Call *call = call_open("haul.maintain()");
+	Call *call = call_open(MAINTENANCE);
 	MemoryContext caller = CurrentMemoryContext;
 	LaneScan scan;
 	TupleTableSlot *job = NULL;
@@ -137,7 +162,6 @@ haul_expire(PG_FUNCTION_ARGS)
 		   (job = job_store_next(call->store)) != NULL)
 	{
 		LaneKey key = {DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)), job_id(job)};
-		JobLock lock;
 
 		call_next_job(call);
 		if (!job_is(job, JOB_READY))
@@ -146,21 +170,25 @@ haul_expire(PG_FUNCTION_ARGS)
 				 (of_workflows && !workflow_knows(job_id(job))))
 			lane_scan_passed(&scan, key, LANE_BUSY);
 		else
-		{
-			lock = job_store_lock(call->store, job, LockWaitSkip);
-			if (lock == JOB_LOCKED)
+			switch (haul_one_by_one ? call_for_job(call, MAINTENANCE, expire_apart, key.id, NULL)
+									: expire(call, job))
 			{
-				transition_expire(call, job);
-				expired++;
+				case CALL_DONE:
+					expired++;
+					break;
+				case CALL_NOTHING:
+					break;
+				case CALL_FAILED:
+					lane_scan_passed(&scan, key, LANE_BUSY);
+					break;
 			}
-			else if (lock == JOB_BUSY)
-				lane_scan_passed(&scan, key, LANE_BUSY);
-		}
 		scan.reached = (LaneKey){key.run_at, key.id + 1};
 		MemoryContextSwitchTo(caller);
 	}
 	if (job == NULL)
 		scan.reached = (LaneKey){call->now, PG_INT64_MAX};
+	else
+		maintenance_left_jobs = true;
 	job_store_end_scan(call->store);
 	effects_scanned(&scan);
 	call_close(call);

@@ -123,6 +123,25 @@ offer(Call *call, TupleTableSlot *job, int64 worker, const OpenOffers *open)
 	return true;
 }
 
+#define OFFERING "offering a worker's jobs"
+
+typedef struct Offering
+{
+	int64 worker;
+	OpenOffers open;
+} Offering;
+
+static bool
+offer_if_held(Call *call, int64 id, void *arg)
+{
+	Offering *offering = arg;
+	TupleTableSlot *job = job_store_find(call->store, id);
+
+	return job != NULL && job_is_held(job, offering->worker) &&
+		   job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED &&
+		   offer(call, job, offering->worker, &offering->open);
+}
+
 PG_FUNCTION_INFO_V1(haul_offer);
 
 /* Offers what a lost worker holds, but for what somebody has locked; returns how many jobs. The
@@ -130,27 +149,18 @@ PG_FUNCTION_INFO_V1(haul_offer);
 Datum
 haul_offer(PG_FUNCTION_ARGS)
 {
-	int64 worker = PG_GETARG_INT64(0);
-	Call *call = call_open("offering a worker's jobs");
+	Offering offering = {.worker = PG_GETARG_INT64(0)};
+	Call *call = call_open(OFFERING);
 	Lease *leases;
-	int nleases = lease_list(worker, &leases);
-	OpenOffers open = {NULL, 0};
+	int nleases = lease_list(offering.worker, &leases);
 	int64 offered = 0;
 
 	if (nleases > 0)
-		open = open_offers();
+		offering.open = open_offers();
 	for (int i = 0; i < nleases; i++)
 		for (int j = 0; j < leases[i].njobs; j++)
-		{
-			TupleTableSlot *job;
-
-			call_next_job(call);
-			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job != NULL && job_is_held(job, worker) &&
-				job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED &&
-				offer(call, job, worker, &open))
-				offered++;
-		}
+			offered += call_for_job(call, OFFERING, offer_if_held, leases[i].jobs[j], &offering) ==
+					   CALL_DONE;
 	call_close(call);
 	PG_RETURN_INT64(offered);
 }
@@ -229,14 +239,17 @@ has_run_since(TupleTableSlot *job, const Offer *offer)
 }
 
 /* The worker died with the job. */
-static void
-charge(Call *call, const Offer *offer)
+static bool
+charge(Call *call, int64 id, void *arg)
 {
-	TupleTableSlot *job = job_store_find(call->store, offer->job);
+	const Offer *offer = arg;
+	TupleTableSlot *job = job_store_find(call->store, id);
 
-	if (job != NULL && !has_run_since(job, offer) &&
-		job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED)
-		transition_charge(call, job, offer->offered_at);
+	if (job == NULL || has_run_since(job, offer) ||
+		job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
+		return false;
+	transition_charge(call, job, offer->offered_at);
+	return true;
 }
 
 static bool
@@ -250,6 +263,8 @@ is_found_again(int64 worker)
 							 " WHERE id = $1 AND lost_at IS NOT NULL",
 							 1, &type, &id, NULL) > 0;
 }
+
+#define ENDING "ending a worker's offers"
 
 void
 offer_end(int64 worker, OfferEnd how)
@@ -270,14 +285,14 @@ offer_end(int64 worker, OfferEnd how)
 		1, &type, &id, &offers);
 	if (count == 0)
 		return;
-	call = call_open("ending a worker's offers");
+	call = call_open(ENDING);
 	for (int i = 0; i < count; i++)
 	{
 		call_next_job(call);
 		if (how == OFFER_WORKER_RETURNED)
 			offer_give_back(call, worker, &offers[i]);
 		else
-			charge(call, &offers[i]);
+			(void) call_for_job(call, ENDING, charge, offers[i].job, &offers[i]);
 	}
 	call_close(call);
 }

@@ -33,42 +33,71 @@
 /* Jobs released by the trigger since unregister_worker() last looked. */
 static int64 released_by_trigger = 0;
 
+#define RECOVERY "releasing a worker's jobs"
+
+/* What is taken back of a lease. */
+typedef struct Recovery
+{
+	int64 worker;
+	int64 lease;
+	bool all;	 /* that the worker held */
+	int settled; /* jobs of the lease that are counted, or will be */
+} Recovery;
+
+static bool
+recover(Call *call, int64 id, void *arg)
+{
+	Recovery *recovery = arg;
+	TupleTableSlot *job = job_store_find(call->store, id);
+	bool of_lease;
+
+	if (job == NULL || !job_is_held(job, recovery->worker))
+		return false;
+	/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
+	 * lease without a worker. */
+	if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
+	{
+		recovery->all = false;
+		return false;
+	}
+	of_lease = DatumGetInt64(job_value(job, JOB_LEASE_ID)) == recovery->lease;
+	transition_interrupt(call, job, true);
+	recovery->settled += of_lease;
+	return true;
+}
+
 int64
 recover_jobs_of(int64 worker)
 {
-	Call *call = call_open("releasing a worker's jobs");
+	Call *call = call_open(RECOVERY);
 	Lease *leases;
 	int nleases = lease_list(worker, &leases);
 	int64 released = 0;
 
 	for (int i = 0; i < nleases; i++)
 	{
-		bool all = true;
-		int settled = leases[i].done;
+		Recovery recovery = {worker, leases[i].id, true, leases[i].done};
 
 		for (int j = 0; j < leases[i].njobs; j++)
 		{
-			TupleTableSlot *job;
+			Recovery before = recovery;
 
-			call_next_job(call);
-			job = job_store_find(call->store, leases[i].jobs[j]);
-			if (job == NULL || !job_is_held(job, worker))
-				continue;
-			/* Locked by a transaction that ends it, say. If that rolls back, maintenance finds the
-			 * lease without a worker. */
-			if (job_store_lock(call->store, job, LockWaitSkip) != JOB_LOCKED)
+			switch (call_for_job(call, RECOVERY, recover, leases[i].jobs[j], &recovery))
 			{
-				all = false;
-				continue;
+				case CALL_DONE:
+					released++;
+					break;
+				case CALL_NOTHING:
+					break;
+				case CALL_FAILED:
+					recovery = before;
+					recovery.all = false;
+					break;
 			}
-			if (DatumGetInt64(job_value(job, JOB_LEASE_ID)) == leases[i].id)
-				settled++;
-			transition_interrupt(call, job, true);
-			released++;
 		}
 		/* The worker holds none of them any more, whatever was counted. */
-		if (all && settled < leases[i].njobs)
-			ledger_settle(call->ledger, leases[i].id, leases[i].njobs - settled);
+		if (recovery.all && recovery.settled < leases[i].njobs)
+			ledger_settle(call->ledger, leases[i].id, leases[i].njobs - recovery.settled);
 	}
 	call_close(call);
 	return released;

@@ -29,6 +29,8 @@
 #include "base/catalog.h"
 #include "base/client_process.h"
 #include "base/settings.h"
+#include "calls/call.h"
+#include "calls/maintain.h"
 #include "job/job_store.h"
 #include "processes/caretaker.h"
 #include "processes/survey.h"
@@ -116,16 +118,28 @@ note_failure(void *arg)
 	run("SELECT haul._note_failure($1, $2)", 2, types, values);
 }
 
+static void
+note_success(void *duty)
+{
+	Oid type = TEXTOID;
+	Datum value = CStringGetTextDatum((char *) duty);
+
+	run("SELECT haul._note_success($1)", 1, &type, &value);
+}
+
 /* Notes in haul.duties that a duty failed, and logs it when that is new. */
+static void
+note_text(const char *duty, char *error)
+{
+	Failure failure = {.duty = (char *) duty, .error = error};
+
+	report(attempt(note_failure, &failure), "note that a duty failed");
+}
+
 static void
 note(const char *duty, const ErrorData *error)
 {
-	Failure failure = {
-		.duty = (char *) duty,
-		.error = psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode)),
-	};
-
-	report(attempt(note_failure, &failure), "note that a duty failed");
+	note_text(duty, psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode)));
 }
 
 typedef struct Timed
@@ -143,6 +157,23 @@ act_timed(void *arg)
 	timed->next = timed->act(timed->now);
 }
 
+/* The same again, so that the error of one job stops no other. Returns what failed; NULL:
+ * nothing. */
+static char *
+act_one_by_one(Timed *timed)
+{
+	ErrorData *error;
+	char *failure;
+
+	(void) call_take_failure(); /* that of one who broke off */
+	haul_one_by_one = true;
+	error = attempt(act_timed, timed);
+	haul_one_by_one = false;
+	failure = call_take_failure();
+	return error == NULL ? failure
+						 : psprintf("%s (%s)", error->message, unpack_sql_state(error->sqlerrcode));
+}
+
 /* What is done at its time, by the name that it has in haul.duties. When it fails, it is tried
  * again soon, and all else goes on. */
 static TimestampTz
@@ -152,12 +183,40 @@ guarded(const char *duty, TimestampTz (*act)(TimestampTz now), TimestampTz now)
 	MemoryContext context =
 		AllocSetContextCreate(caller, "pg_haul timed duty", ALLOCSET_SMALL_SIZES);
 	Timed timed = {.act = act, .now = now, .next = now + LINGER};
+	char *failure;
+
+	MemoryContextSwitchTo(context);
+	if (attempt(act_timed, &timed) != NULL && (failure = act_one_by_one(&timed)) != NULL)
+		note_text(duty, failure);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return timed.next;
+}
+
+/* What only the background worker does, and so nothing else finds to be in order again. */
+typedef struct Duty
+{
+	const char *name;
+	TimestampTz (*act)(TimestampTz now);
+	bool failing;
+} Duty;
+
+static TimestampTz
+guarded_own(Duty *duty, TimestampTz now)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context =
+		AllocSetContextCreate(caller, "pg_haul timed duty", ALLOCSET_SMALL_SIZES);
+	Timed timed = {.act = duty->act, .now = now, .next = now + LINGER};
 	ErrorData *error;
 
 	MemoryContextSwitchTo(context);
 	error = attempt(act_timed, &timed);
 	if (error != NULL)
-		note(duty, error);
+		note(duty->name, error);
+	else if (duty->failing)
+		report(attempt(note_success, (void *) duty->name), "note that a duty was done");
+	duty->failing = error != NULL;
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	return timed.next;
@@ -167,7 +226,7 @@ guarded(const char *duty, TimestampTz (*act)(TimestampTz now), TimestampTz now)
 
 /* Those of one transaction; returns when to send more, which may be now. */
 static TimestampTz
-send_notices(void)
+send_notices(TimestampTz now)
 {
 	Notice notices[NOTICES];
 	TimestampTz next;
@@ -188,9 +247,8 @@ send_notices(void)
 
 /* For sessions that LISTEN, of which we know nothing. */
 static TimestampTz
-send_cries(void)
+send_cries(TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next;
 	LaneTag tag;
 
@@ -291,6 +349,11 @@ next_expiry(TimestampTz now)
 	TupleTableSlot *job;
 	JobStore *store;
 
+	if (maintenance_left_jobs)
+	{
+		maintenance_left_jobs = false;
+		return now;
+	}
 	if (!background_begin())
 		return expiry;
 	store = job_store_open();
@@ -353,6 +416,15 @@ do_duty(void *duty)
 	run("SELECT haul._do_duty($1, false)", 1, &type, &value);
 }
 
+static void
+do_duty_one_by_one(void *duty)
+{
+	Oid type = TEXTOID;
+	Datum value = CStringGetTextDatum((char *) duty);
+
+	run("SELECT haul._do_duty_one_by_one($1, false)", 1, &type, &value);
+}
+
 /* The names of the duties that are to be done now. */
 static List *
 list_duties(void)
@@ -394,6 +466,9 @@ do_duties(void)
 		ErrorData *error = attempt(do_duty, duty);
 
 		background_check();
+		if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			error = attempt(do_duty_one_by_one, duty);
+		background_check();
 		if (error != NULL)
 			note(duty, error);
 	}
@@ -409,12 +484,37 @@ maintain(TimestampTz now)
 		/* in this order: what happens while it runs is not forgotten */
 		database_maintained(database, now);
 		do_duties();
-		database_maintenance_done(database, next_expiry(now));
+		database_maintenance_done(database, guarded("expire jobs", next_expiry, now));
 		/* schedules may have changed in ways that no callback sees */
 		(void) database_plan(database, DATABASE_TICK, now);
 	}
 	return database_maintain_at(database);
 }
+
+/* When jobs fall due, in all lanes at once. */
+static TimestampTz
+survey_everything(TimestampTz now)
+{
+	if (background_begin())
+	{
+		survey_all();
+		background_commit();
+	}
+	return DT_NOEND;
+}
+
+static TimestampTz
+promote_due(TimestampTz now)
+{
+	return survey_due();
+}
+
+static Duty notify = {"send notifications", send_notices, false};
+static Duty cry = {"send notifications", send_cries, false};
+static Duty promote = {"survey lanes", promote_due, false};
+static Duty survey = {"survey lanes", survey_slice, false};
+static Duty survey_at_first = {"survey lanes", survey_everything, false};
+static Duty sweep = {"sweep lanes", sweep_slice, false};
 
 /* ---- beginning and end ---- */
 
@@ -441,10 +541,16 @@ open_database(void)
 
 		lane_hold(DatumGetTransactionId(xid), NULL, NULL, -1);
 	}
+	/* what only this process does begins anew, and has not failed yet */
+	if (SPI_execute("UPDATE haul.duties SET last_error = NULL, failing_since = NULL"
+					" WHERE command IS NULL AND last_error IS NOT NULL",
+					false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not write haul.duties");
 	SPI_finish();
-
-	survey_all();
 	background_commit();
+
+	(void) guarded_own(&survey_at_first, GetCurrentTimestamp());
+	survey.failing = survey_at_first.failing;
 	(void) database_plan(database, DATABASE_TICK, GetCurrentTimestamp());
 	database_serve(database);
 	return true;
@@ -468,7 +574,7 @@ work_until_idle(void)
 		if (!database_take_wanted(database))
 		{
 			/* what enqueuers left to us before they knew */
-			while (send_notices() <= GetCurrentTimestamp())
+			while (send_notices(0) <= GetCurrentTimestamp())
 				CHECK_FOR_INTERRUPTS();
 			if (database_worker_ends(database, 0))
 				return;
@@ -477,22 +583,23 @@ work_until_idle(void)
 		if (!database_is_served() && !open_database())
 			return;
 
-		(void) send_notices();
-		pending = send_cries();
+		now = GetCurrentTimestamp();
+		(void) guarded_own(&notify, now);
+		pending = guarded_own(&cry, now);
 		now = GetCurrentTimestamp();
 		pending = sooner(pending, watch_prepared(now));
 		pending = sooner(pending, guarded("remove workers", watch_departed, now));
 		pending = sooner(pending, guarded("remove workers", watch_silent, now));
 		pending = sooner(pending, waiter_remind_overdue(database, now));
-		next = sooner(pending, survey_due());
+		next = sooner(pending, guarded_own(&promote, now));
 		(void) guarded("fire schedules", fire, now);
 		next = sooner(next, maintain(now));
 		tick = guarded("fire schedules", fire, now);
 		if (!TIMESTAMP_IS_NOEND(tick))
 			next = sooner(next, sooner(tick, now + CLOCK_INTERVAL));
-		next = sooner(next, survey_slice(now));
-		next = sooner(next, sweep_slice(now));
-		next = sooner(next, send_notices());
+		next = sooner(next, guarded_own(&survey, now));
+		next = sooner(next, guarded_own(&sweep, now));
+		next = sooner(next, guarded_own(&notify, now));
 		if (background_extension_gone())
 			return;
 
