@@ -410,7 +410,8 @@ INSERT INTO haul.jobs (kind, queue) VALUES ('x', 'stale') RETURNING id AS x_id \
 SELECT is(helper.checkout_kinds(:sw), 'x', 'a job for bad arrays');
 SELECT throws_ok(format('SELECT haul.%s', replace(call, 'ID', :x_id::text)), '22023', NULL, call) FROM (
 	SELECT format(f, :sw, arrays) AS call
-		FROM unnest(ARRAY['complete(%s, %s)', 'release(%s, %s)', 'start(%s, %s)', 'reconcile(%s, %s)']) AS f,
+		FROM unnest(ARRAY['complete(%s, %s)', 'release(%s, %s)', 'start(%s, %s)', 'reconcile(%s, %s)',
+			'not_owned(%s, %s)']) AS f,
 			unnest(ARRAY['ARRAY[ID], ARRAY[1, 1]', 'ARRAY[ID, ID], ARRAY[1]', '''{}'', ARRAY[1]', 'ARRAY[ID], ''{}''',
 				'ARRAY[ID, NULL], ARRAY[1, 1]',
 				'ARRAY[ID], ARRAY[NULL::integer]', 'ARRAY[NULL, ID], ARRAY[1, 1]']) AS arrays

@@ -225,4 +225,37 @@ SELECT is(haul.reconcile(:tw, ARRAY[:t_id, :t_id], c), 0::bigint, 'known by clai
 	FROM (VALUES ('{1,2}'::integer[]), ('{2,1}')) AS v(c);
 SELECT is(haul.reconcile(:tw, ARRAY[:t_id], ARRAY[1]), 1::bigint, 'a stale claim alone does not hold it');
 
+-- not_owned: what a worker need not go on with.
+INSERT INTO haul.jobs (kind, queue) SELECT kind, 'lost'
+	FROM unnest('{mine,deleted,released,taken,ended}'::text[]) AS kind;
+SELECT helper.new_worker('lost') AS w \gset
+SELECT helper.new_worker('lost') AS other \gset
+CREATE TEMP TABLE lost AS SELECT * FROM haul.checkout(:w, 5);
+CREATE FUNCTION pg_temp.not_owned(worker bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(kind || n.claim, ', ' ORDER BY kind, n.claim)
+	FROM (SELECT array_agg(id) AS ids, array_agg(claim) AS claims FROM lost) AS asked,
+		haul.not_owned(worker, ids, claims) AS n JOIN (SELECT DISTINCT id, kind FROM lost) AS l USING (id)
+$$;
+SELECT is(pg_temp.not_owned(:w), NULL, 'all are its own');
+SELECT is(pg_temp.not_owned(:other), 'deleted1, ended1, mine1, released1, taken1', 'and none is another worker''s');
+SELECT haul.release(:w, array_agg(id), array_agg(claim)) FROM lost WHERE kind = 'taken' \g /dev/null
+SELECT is(helper.checkout_kinds(:other), 'taken', 'others take over');
+SELECT haul.complete(:w, array_agg(id), array_agg(claim)) FROM lost WHERE kind = 'ended' \g /dev/null
+SELECT haul.release(:w, array_agg(id), array_agg(claim)) FROM lost WHERE kind = 'released' \g /dev/null
+DELETE FROM haul.jobs WHERE kind = 'deleted';
+SELECT is(pg_temp.not_owned(:w), 'deleted1, ended1, released1, taken1',
+	'what ended, was given back or taken over is not');
+INSERT INTO lost SELECT * FROM haul.checkout(:w);
+SELECT is(pg_temp.not_owned(:w), 'deleted1, ended1, released1, taken1', 'a second claim is its own, the first is not');
+SELECT is(haul.release(:w, array_agg(id), array_agg(claim)), '{}', 'back')
+	FROM lost WHERE kind = 'released' AND claim = 2;
+-- Offered to others while the worker is cut off: it is back, and gets it back.
+UPDATE haul.workers SET lost_at = clock_timestamp() WHERE id = :w;
+SELECT is(haul._offer(:w), 1::bigint, 'the job that is left is offered');
+SELECT is(pg_temp.not_owned(:w), 'deleted1, ended1, released1, taken1',
+	'an offer that nobody has taken leaves it its own');
+SELECT is(helper.checkout_kinds(:other, 2), 'mine released', 'others take it');
+SELECT is(pg_temp.not_owned(:w), 'deleted1, ended1, mine1, released1, released2, taken1', 'then it is not');
+SELECT is_empty($$ SELECT haul.not_owned(-1, '{}', '{}') $$, 'of nothing, nothing');
+
 \ir include/finish.psql

@@ -151,6 +151,7 @@ SELECT (:'ids'::bigint[])[1] AS id1, (:'ids'::bigint[])[2] AS id2, (:'ids'::bigi
 	   (:'ids'::bigint[])[7] AS id7 \gset
 SELECT haul.start(:w, :'ids', array_fill(1, ARRAY[9])) AS start, haul.heartbeat(:w, 9) AS heartbeat,
 	haul.next_due(:w) AS due, haul.progress(:w, :id1, 1, '1') AS progress \gset
+SELECT count(*) AS not_owned FROM haul.not_owned(:w, :'ids', array_fill(1, ARRAY[9])) \gset
 SELECT haul.complete(:w, ARRAY[:id1], ARRAY[1]) AS complete, haul.fail(:w, :id2, 1, 'e') AS fail,
 	haul.discard(:w, :id3, 1, 'r') AS discard, haul.cancelled(:w, :id4, 1, 'r') AS cancelled,
 	   haul.snooze(:w, :id5, 1, '0') AS snooze, haul.release(:w, ARRAY[:id6], ARRAY[1]) AS release,
@@ -161,9 +162,9 @@ SELECT haul.maintain() ->> 'ran' AS maintain \gset
 SELECT haul.unregister_worker(:w) AS unregister \gset
 SELECT count(*) FROM haul.counters, haul.queue_status, haul.worker_status \g /dev/null
 RESET ROLE;
-SELECT is(ARRAY[:'got', :'start', :'heartbeat', :'due', :'progress', :'complete', :'fail', :'discard', :'cancelled',
-	:'snooze', :'release', :'expire', :'reconcile', :'maintain', :'unregister'],
-	ARRAY['9', '{}', 't', '00:00:00', 't', '{}', 'ready', 't', 't', 't', '{}', 'failed', '2', 'true', '1'],
+SELECT is(ARRAY[:'got', :'start', :'not_owned', :'heartbeat', :'due', :'progress', :'complete', :'fail', :'discard',
+	:'cancelled', :'snooze', :'release', :'expire', :'reconcile', :'maintain', :'unregister'],
+	ARRAY['9', '{}', '0', 't', '00:00:00', 't', '{}', 'ready', 't', 't', 't', '{}', 'failed', '2', 'true', '1'],
 		'worker: register, checkout, every outcome, maintain, unregister');
 SELECT ok(helper.counters_add_up(), 'the counters add up');
 SELECT is((SELECT count(*) FROM haul.finished_jobs WHERE queue = 'work'), 4::bigint, 'and the history is complete');
@@ -197,7 +198,8 @@ AS $$
 	SELECT format(s, w, job, claim) FROM unnest(ARRAY[
 		'SELECT haul.checkout(%1$s)', 'SELECT haul.next_due(%1$s)', 'SELECT haul.heartbeat(%1$s)',
 		'SELECT haul.heartbeat(%1$s, 1, ''draining'')',
-		'SELECT haul.start(%1$s, ARRAY[%2$s], ARRAY[%3$s])', 'SELECT haul.progress(%1$s, %2$s, %3$s, ''1'')',
+		'SELECT haul.start(%1$s, ARRAY[%2$s], ARRAY[%3$s])', 'SELECT haul.not_owned(%1$s, ARRAY[%2$s], ARRAY[%3$s])',
+		'SELECT haul.progress(%1$s, %2$s, %3$s, ''1'')',
 		'SELECT haul.complete(%1$s, ARRAY[%2$s], ARRAY[%3$s])',
 		'SELECT haul.complete(%1$s, ARRAY[%2$s], ARRAY[%3$s], strict => true)',
 		'SELECT haul.fail(%1$s, %2$s, %3$s, ''e'')', 'SELECT haul.discard(%1$s, %2$s, %3$s, ''r'')',

@@ -255,6 +255,16 @@ COMMENT ON FUNCTION haul.start(bigint, bigint[], integer[]) IS
 against them.
 Returns the ids that were not owned any more: do not run those.';
 
+CREATE FUNCTION haul.not_owned(worker_id bigint, ids bigint[], claims integer[], OUT id bigint, OUT claim integer)
+	RETURNS SETOF record
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_not_owned';
+COMMENT ON FUNCTION haul.not_owned(bigint, bigint[], integer[]) IS
+'Returns those of the claims that the worker does not own any more: an operator deleted or released the job, or others
+have taken over. What the worker makes of it counts for nothing: stop it. Ask with each heartbeat, for the jobs that
+have been running since the one before. Changes nothing, and waits for nobody who has a job locked.
+Errors: 22023 when the arrays differ in length or hold NULLs.';
+
 CREATE FUNCTION haul.complete(worker_id bigint, ids bigint[], claims integer[], results jsonb[] DEFAULT NULL,
 		strict boolean DEFAULT false) RETURNS bigint[]
 	LANGUAGE c

@@ -52,6 +52,7 @@ BEGIN
 			haul.register_worker(text, jsonb),
 			haul.checkout(bigint, integer),
 			haul.start(bigint, bigint[], integer[]),
+			haul.not_owned(bigint, bigint[], integer[]),
 			haul.complete(bigint, bigint[], integer[], jsonb[], boolean),
 			haul.fail(bigint, bigint, integer, text, jsonb, interval, text, boolean),
 			haul.discard(bigint, bigint, integer, text),

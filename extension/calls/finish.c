@@ -8,8 +8,10 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "pgstat.h"
+#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -239,6 +241,52 @@ Datum
 haul_start(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_ARRAYTYPE_P(apply_to_jobs(fcinfo, "haul.start()", start_job, NULL));
+}
+
+/* Whether what the worker makes of the job still counts; nothing is locked or changed. */
+static bool
+still_counts(TupleTableSlot *job, const Token *token, const Worker *worker)
+{
+	if (is_owned(job, token))
+		return true;
+	/* offered to others: its worker is back, and gets it back if nobody has taken it */
+	if (worker->is_lost && job_is(job, JOB_READY) && job_claim(job) == token->claim)
+		return true;
+	return lost_its_claim(job, token) && server_crashed_under(token->worker);
+}
+
+PG_FUNCTION_INFO_V1(haul_not_owned);
+
+Datum
+haul_not_owned(PG_FUNCTION_ARGS)
+{
+	int64 id = PG_GETARG_INT64(0);
+	NamedJob *jobs;
+	int count = arguments_jobs(fcinfo, &jobs);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Worker *worker;
+	JobStore *store;
+
+	PreventCommandDuringRecovery("haul.not_owned()");
+	InitMaterializedSRF(fcinfo, 0);
+	life_sign(id);
+	worker = worker_find(id);
+	store = job_store_open();
+	for (int i = 0; i < count; i++)
+	{
+		Token token = {id, jobs[i].id, jobs[i].claim};
+		TupleTableSlot *job = worker != NULL ? job_store_find(store, token.id) : NULL;
+
+		if (job == NULL || !still_counts(job, &token, worker))
+		{
+			Datum values[] = {Int64GetDatum(token.id), Int32GetDatum(token.claim)};
+			bool nulls[lengthof(values)] = {false};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+	}
+	job_store_close(store);
+	return (Datum) 0;
 }
 
 /* ---- one job ---- */

@@ -70,10 +70,11 @@ struct claims {
     std::vector<std::int64_t> ids;
     std::vector<std::int32_t> numbers;
 
-    void add(const job& what) {
-        ids.push_back(what.id());
-        numbers.push_back(what.claim());
+    void add(std::int64_t id, std::int32_t claim) {
+        ids.push_back(id);
+        numbers.push_back(claim);
     }
+    void add(const job& what) { add(what.id(), what.claim()); }
 };
 
 /// Owns every batch with a job that is not settled. Thread-safe.

@@ -62,7 +62,7 @@ executor::executor(const registry& handlers, report_sink& reports, thread_connec
     : handlers_{handlers}, reports_{reports}, db_{std::move(db)}, statements_{statements}, log_{log} {}
 
 void executor::run(job& what) noexcept {
-    cancellation_.begin();
+    current_.begin(what);
     db_.begin_job();
     short_for_ = std::chrono::milliseconds{0};
     ending how;
@@ -76,6 +76,7 @@ void executor::run(job& what) noexcept {
     }
     if (auto* text = text_of(how))
         *text = shortened(std::move(*text), longest_text);
+    current_.end();
     log_ending(what, how);
     reports_.report(what, std::move(how));
     pause_if_short();

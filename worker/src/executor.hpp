@@ -2,6 +2,7 @@
 #define HAUL_WORKER_EXECUTOR_HPP
 
 #include "cancellation.hpp"
+#include "current_job.hpp"
 #include "ending.hpp"
 #include "execution.hpp"
 #include "registry.hpp"
@@ -11,7 +12,7 @@
 namespace haul::core {
 
 /// Runs jobs on one thread, one after another, and hands their endings on. Not thread-safe, except for
-/// cancelling().
+/// cancelling() and what current() says.
 class executor {
 public:
     executor(const registry& handlers, report_sink& reports, thread_connection db, canceller& statements,
@@ -21,6 +22,7 @@ public:
     void run(job& what) noexcept;
 
     cancellation& cancelling() noexcept { return cancellation_; }
+    current_job& current() noexcept { return current_; }
 
 private:
     ending execute(job& what);
@@ -37,6 +39,7 @@ private:
     canceller& statements_;
     spdlog::logger& log_;
     cancellation cancellation_;
+    current_job current_{cancellation_};
     std::chrono::milliseconds short_for_{
         0}; // how long to pause after a job that was given back for a shortage
 };

@@ -137,6 +137,7 @@ void fetcher::step() {
     if (session_ && now < resume_at_) {
         sooner(resume_at_);
     } else if (session_ && !long_poll_.outstanding()) {
+        look_after_jobs();
         look_after_others();
         reconcile();
         if (phase_ == phase::working)
@@ -247,8 +248,26 @@ void fetcher::heartbeat() {
     if (std::chrono::steady_clock::now() >= member_.next_beat()) {
         if (!member_.beat(*session_, around_.ahead.state().busy, phase_ == phase::draining))
             reenter();
+        jobs_are_due_ = true;
     }
     sooner(member_.next_beat());
+}
+
+// Once a heartbeat, as far as there is anything that runs for so long: an operator may have deleted a job or
+// given it back, or others have taken over while we were cut off.
+void fetcher::look_after_jobs() {
+    if (!jobs_are_due_)
+        return;
+    const auto running = around_.threads.running_since_last_look(member_.id());
+    if (!running.ids.empty()) {
+        for (const auto id :
+             around_.threads.cancel(protocol::not_owned(*session_, member_.id(), running)).ids)
+            around_.log.warn(
+                "event=job_lost job={} message=\"it is not the worker's any more, and is told to "
+                "stop\"",
+                id);
+    }
+    jobs_are_due_ = false;
 }
 
 void fetcher::look_after_others() {

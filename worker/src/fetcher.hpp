@@ -75,6 +75,7 @@ private:
     void count_patience(const error& failure, const trouble& since);
     void reenter();
     void heartbeat();
+    void look_after_jobs();
     void look_after_others();
     void reconcile();
     bool take_notifications();
@@ -113,6 +114,7 @@ private:
     bool hopeless_ = false;
     std::uint64_t deliver_first_ = 0; // reports that must be delivered before anything is fetched
     std::optional<steady_time> reconcile_at_;
+    bool jobs_are_due_ = false; // to be asked about, whether they are still ours
     phase phase_ = phase::working;
     std::optional<steady_time> exit_at_;
     std::optional<steady_time> wake_at_;

@@ -106,6 +106,26 @@ void pool::cancel(cancellation::level how) {
         one.runs->cancelling().cancel(how);
 }
 
+claims pool::running_since_last_look(std::int64_t worker_id) {
+    claims running;
+    const std::lock_guard lock{mutex_};
+    for (auto& one : members_)
+        one.runs->current().look(worker_id, running);
+    return running;
+}
+
+claims pool::cancel(const claims& jobs) {
+    claims told;
+    const std::lock_guard lock{mutex_};
+    for (std::size_t i = 0; i < jobs.ids.size(); ++i) {
+        for (auto& one : members_) {
+            if (one.runs->current().cancel(jobs.ids[i], jobs.numbers[i]))
+                told.add(jobs.ids[i], jobs.numbers[i]);
+        }
+    }
+    return told;
+}
+
 std::size_t pool::size() const {
     const std::lock_guard lock{mutex_};
     return size_;

@@ -36,6 +36,10 @@ public:
     void adapt();
     /// Tells every handler that runs to stop.
     void cancel(cancellation::level how);
+    /// The jobs handed out to this registration that run since before the last call of this.
+    claims running_since_last_look(std::int64_t worker_id);
+    /// Tells those of these jobs that still run to stop; returns them.
+    claims cancel(const claims& jobs);
     /// How many threads there are.
     std::size_t size() const;
     /// Waits for all threads. The buffer must be closed.

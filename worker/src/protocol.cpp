@@ -113,6 +113,21 @@ std::int64_t reconcile(session& db, std::int64_t worker, const claims& held) {
     return read_int64(rows(0, 1));
 }
 
+claims not_owned(session& db, std::int64_t worker, const claims& jobs) {
+    static constexpr statement call{"haul_not_owned",
+                                    "SELECT id, claim FROM pg_catalog.set_config('lock_timeout', '1s', true),"
+                                    " haul.not_owned($1, $2, $3)"};
+    claim_arrays arrays{jobs};
+    const auto rows = db.query(call, parameters{}
+                                         .add_int64(worker)
+                                         .add_array(type::int8_array, arrays.ids)
+                                         .add_array(type::int4_array, arrays.numbers));
+    claims lost;
+    for (int row = 0; row < rows.rows(); ++row)
+        lost.add(read_int64(rows(row, 0)), read_int32(rows(row, 1)));
+    return lost;
+}
+
 std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& jobs) {
     static constexpr statement call{"haul_start", "SELECT haul.start($1, $2, $3)"};
     claim_arrays arrays{jobs};

@@ -50,6 +50,8 @@ std::chrono::microseconds worker_timeout(session& db);
 std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker);
 /// Returns how many jobs were given back.
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held);
+/// Those that are not owned any more.
+claims not_owned(session& db, std::int64_t worker, const claims& jobs);
 /// Each of these returns the ids that were not owned any more.
 std::vector<std::int64_t> start(session& db, std::int64_t worker, const claims& jobs);
 std::vector<std::int64_t> release(session& db, std::int64_t worker, const claims& jobs, bool started);

@@ -64,7 +64,7 @@ struct worker_options {
     std::chrono::milliseconds heartbeat_interval = 2s; ///< how often the worker says that it lives, at least
     /// How long the server may refuse the worker's calls for a reason that only an administrator can mend (a
     /// missing grant, a read-only server) before the worker gives its work back and ends with status 1.
-    std::chrono::milliseconds refusal_timeout = 60s;
+    std::chrono::milliseconds refusal_timeout = 300s;
     /// How long to try again at the start when the database is away. What will not mend itself, a wrong
     /// password say, is an error at once.
     std::chrono::milliseconds wait_for_database = 0s;
