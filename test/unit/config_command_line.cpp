@@ -1,4 +1,6 @@
 #include "command_line.hpp"
+#include "config_keys.hpp"
+#include "handler_types.hpp"
 #include "support/temporary_directory.hpp"
 
 #include <gmock/gmock.h>
@@ -245,6 +247,17 @@ TEST(command_line, help_and_version_are_printed) {
     EXPECT_THAT(parse_command_line({"help", "run"}).text, HasSubstr("\nUsage: haul run [OPTIONS]\n"));
     EXPECT_THAT(parse_command_line({"run", "--help"}).text, HasSubstr("--exit-when-empty"));
     EXPECT_THAT(complaint({"help", "start"}), HasSubstr("start"));
+}
+
+TEST(command_line, help_explains_every_key_of_the_file_and_every_type_of_handler) {
+    const auto text = parse_command_line({"help", "config"}).text;
+    for (const auto& key : config_keys())
+        EXPECT_THAT(text,
+                    HasSubstr("\n  " + key.name + ": " + key.values + "; default: " + key.standard + "\n"));
+    for (const auto& type : core::handler_types)
+        EXPECT_THAT(text, HasSubstr(std::string{"\n  "} + type.name + ": " + type.what + "\n"));
+    EXPECT_THAT(text, HasSubstr("\n  min_threads: whole number, 1 to 10000; default: 1\n"))
+        << "ranges and defaults are those of the program";
 }
 
 } // namespace

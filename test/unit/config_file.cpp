@@ -162,7 +162,7 @@ TEST_F(config_file, queues_are_text_list_or_mappings) {
 
 TEST_F(config_file, names_file_line_and_key_of_an_unknown_key) {
     EXPECT_THAT(complaint("haul:\n  quiet: true\n  colour: red\n"),
-                HasSubstr("worker.yml:3: haul.colour: unknown key; keys are dsn, enable_listener, exclude"));
+                HasSubstr("worker.yml:3: haul.colour: unknown key; keys are dsn, identifier, namespace, "));
     EXPECT_THAT(complaint("haul: {}\nhual: {}\n"), HasSubstr("worker.yml:2: hual: unknown key"));
 }
 

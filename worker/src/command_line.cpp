@@ -1,5 +1,6 @@
 #include "command_line.hpp"
 
+#include "config_keys.hpp"
 #include "help_formatter.hpp"
 #include "queue_spec.hpp"
 
@@ -145,7 +146,8 @@ void apply(const run_flags& flags, settings& into) {
 }
 
 void add_run_options(CLI::App& run, run_flags& flags) {
-    run.add_option("--config", flags.config, "YAML file; flags go before what it says")->type_name("FILE");
+    run.add_option("--config", flags.config, "YAML file, see \"haul help config\"; flags go before it")
+        ->type_name("FILE");
     run.add_option("--dsn", flags.dsn, "Connection string; default: libpq's environment variables")
         ->type_name("DSN");
     run.add_option("--identifier", flags.identifier, "Name of the worker; default: host name and process id")
@@ -237,7 +239,7 @@ command parse_command_line(const std::vector<std::string>& arguments) {
 
     std::string topic;
     CLI::App* help = app.add_subcommand("help", "Print help on the program or on a command");
-    help->add_option("command", topic, "Command");
+    help->add_option("command", topic, "Command, or \"config\": the keys of the configuration file");
 
     const std::string overview = app.help(); // once a command is parsed, CLI11 gives that command's help
 
@@ -261,6 +263,8 @@ command parse_command_line(const std::vector<std::string>& arguments) {
     }
     if (!help->parsed())
         throw usage_error{"no command is given", "", "", "\"haul help\" tells what there is."};
+    if (topic == "config")
+        return printed(config_help());
     try {
         return printed(topic.empty() ? overview : app.get_subcommand(topic)->help("haul"));
     } catch (const CLI::OptionNotFound&) {

@@ -1,6 +1,6 @@
 #include "config.hpp"
 
-#include "queue_spec.hpp"
+#include "config_keys.hpp"
 #include "text.hpp"
 #include "yaml_entry.hpp"
 
@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <map>
 #include <sstream>
@@ -22,131 +21,6 @@
 namespace haul::program {
 
 namespace {
-
-/// One queue, as text in the syntax of flags, or as a mapping where the name has characters of that syntax.
-void read_queue(const yaml_entry& item, worker_options& worker) {
-    if (item.is_text())
-        return add_queues(worker, item.text());
-    queue_choice queue;
-    for (const auto& member : item.members()) {
-        if (member.key() == "name") {
-            queue.name = member.text();
-        } else if (member.key() == "weight") {
-            queue.weight = member.number(1e-6, 1e6);
-            worker.weighted = true;
-        } else {
-            member.fail("unknown key; a queue has name and weight");
-        }
-    }
-    add_queue(worker, std::move(queue));
-}
-
-void read_queues(const yaml_entry& queues, worker_options& worker) {
-    if (queues.is_list() && queues.items().empty())
-        queues.fail("names no queue; leave the key out to take all");
-    for (const auto& item : queues.is_list() ? queues.items() : std::vector<yaml_entry>{queues})
-        item.naming_place([&] { read_queue(item, worker); });
-}
-
-void read_exclude(const yaml_entry& exclude, worker_options& worker) {
-    for (const auto& item : exclude.items())
-        item.naming_place([&] { exclude_queue(worker, item.text()); });
-}
-
-termination read_termination(const yaml_entry& e) {
-    using mode = termination::mode;
-    if (e.is_boolean())
-        return {e.boolean() ? mode::wait_forever : mode::abandon, {}};
-    return {mode::limited, e.seconds(0)};
-}
-
-void read_handlers(const yaml_entry& handlers, settings& into) {
-    for (const auto& handler : handlers.members()) {
-        const auto how = handler.members();
-        if (how.size() != 1)
-            handler.fail("must have one key, its type: builtin, exec, sql or plugin");
-        const yaml_entry& type = how.front();
-        const auto words = type.key() == "exec" ? type.texts() : std::vector<std::string>{type.text()};
-        into.handlers.push_back(
-            type.naming_place([&] { return make_handler_spec(handler.key(), type.key(), words); }));
-    }
-}
-
-// An older key for two of the values of "wait".
-wait_mode read_listener(const yaml_entry& e) {
-    return e.boolean() ? wait_mode::listen : wait_mode::poll;
-}
-
-wait_mode read_wait(const yaml_entry& e) {
-    return e.naming_place([&] { return wait_mode_named(e.text()); });
-}
-
-// What two keys say about the same thing, in whatever order, must agree.
-void check_wait(const std::vector<yaml_entry>& keys) {
-    const auto find = [&](const char* key) {
-        return std::find_if(keys.begin(), keys.end(), [&](const auto& one) { return one.key() == key; });
-    };
-    const auto listener = find("enable_listener"), wait = find("wait");
-    if (listener != keys.end() && wait != keys.end() && read_listener(*listener) != read_wait(*wait))
-        wait->fail("\"" + wait->text() + "\" contradicts enable_listener: " +
-                   (listener->boolean() ? "true" : "false") + "; leave enable_listener out");
-}
-
-using reader = std::function<void(const yaml_entry&, settings&)>;
-
-const std::map<std::string, reader>& readers() {
-    static const std::map<std::string, reader> all = {
-        {"dsn", [](const yaml_entry& e, settings& s) { s.worker.dsn = e.text(); }},
-        {"identifier", [](const yaml_entry& e, settings& s) { s.worker.identifier = e.text(255); }},
-        {"namespace", [](const yaml_entry& e, settings& s) { s.worker.name_space = e.text(61); }},
-        {"queues", [](const yaml_entry& e, settings& s) { read_queues(e, s.worker); }},
-        {"exclude", [](const yaml_entry& e, settings& s) { read_exclude(e, s.worker); }},
-        {"min_priority",
-         [](const yaml_entry& e, settings& s) { s.worker.min_priority = e.integer(1, max_priority_limit); }},
-        {"max_priority",
-         [](const yaml_entry& e, settings& s) { s.worker.max_priority = e.integer(1, max_priority_limit); }},
-        {"min_threads",
-         [](const yaml_entry& e, settings& s) { s.worker.min_threads = e.integer(1, max_threads_limit); }},
-        {"max_threads",
-         [](const yaml_entry& e, settings& s) { s.worker.max_threads = e.integer(1, max_threads_limit); }},
-        {"max_thread_idletime",
-         [](const yaml_entry& e, settings& s) { s.worker.max_thread_idletime = e.seconds(0); }},
-        {"enable_listener", [](const yaml_entry& e, settings& s) { s.worker.wait = read_listener(e); }},
-        {"wait", [](const yaml_entry& e, settings& s) { s.worker.wait = read_wait(e); }},
-        {"polling_interval",
-         [](const yaml_entry& e, settings& s) { s.worker.polling_interval = e.seconds(); }},
-        {"polling_jitter",
-         [](const yaml_entry& e, settings& s) { s.worker.polling_jitter = e.number(0, 1); }},
-        {"heartbeat_interval",
-         [](const yaml_entry& e, settings& s) { s.worker.heartbeat_interval = e.seconds(); }},
-        {"refusal_timeout",
-         [](const yaml_entry& e, settings& s) { s.worker.refusal_timeout = e.seconds(0); }},
-        {"wait_for_database",
-         [](const yaml_entry& e, settings& s) { s.worker.wait_for_database = e.seconds(0); }},
-        {"set_db_connection_name",
-         [](const yaml_entry& e, settings& s) { s.worker.set_db_connection_name = e.boolean(); }},
-        {"wait_for_termination",
-         [](const yaml_entry& e, settings& s) { s.worker.wait_for_termination = read_termination(e); }},
-        {"log_file", [](const yaml_entry& e, settings& s) { s.worker.log.file = e.text(); }},
-        {"log_level",
-         [](const yaml_entry& e, settings& s) {
-             s.worker.log.level = e.naming_place([&] { return checked_log_level(e.text()); });
-         }},
-        {"log_size",
-         [](const yaml_entry& e, settings& s) { s.worker.log.size = e.integer(1024, 1LL << 40); }},
-        {"log_count", [](const yaml_entry& e, settings& s) { s.worker.log.count = e.integer(1, 1000); }},
-        {"quiet", [](const yaml_entry& e, settings& s) { s.worker.log.quiet = e.boolean(); }},
-        {"handlers", [](const yaml_entry& e, settings& s) { read_handlers(e, s); }},
-    };
-    return all;
-}
-
-std::string known_keys() {
-    std::string list;
-    for (const auto& [key, read] : readers())
-        list += (list.empty() ? "" : ", ") + key;
-    return list;
-}
 
 std::string content_of(const std::string& file) {
     std::error_code none;
@@ -160,6 +34,13 @@ std::string content_of(const std::string& file) {
         throw usage_error{"cannot read the configuration file " + file + ": " +
                           std::generic_category().message(errno)};
     return content;
+}
+
+std::string known_keys() {
+    std::string list;
+    for (const auto& key : config_keys())
+        list += (list.empty() ? "" : ", ") + key.name;
+    return list;
 }
 
 /// The parser's complaints about a tab at the beginning of a line do not speak of it.
@@ -198,12 +79,14 @@ void read_config(const std::string& file, settings& into) {
             top.fail("unknown key; everything stands under the root key \"haul\"");
         const auto members = top.members();
         for (const auto& member : members) {
-            const auto found = readers().find(member.key());
-            if (found == readers().end())
+            const auto& keys = config_keys();
+            const auto found = std::find_if(keys.begin(), keys.end(),
+                                            [&](const auto& one) { return one.name == member.key(); });
+            if (found == keys.end())
                 member.fail("unknown key; keys are " + known_keys());
-            found->second(member, into);
+            found->read(member, into);
         }
-        check_wait(members);
+        check_together(members);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "haul/handler_spec.hpp"
 
+#include "handler_types.hpp"
 #include "haul/error.hpp"
 #include "utf8.hpp"
 
@@ -12,17 +13,15 @@ namespace haul {
 namespace {
 
 handler_spec::type type_named(const std::string& name) {
-    if (name == "builtin")
-        return handler_spec::type::builtin;
-    if (name == "exec")
-        return handler_spec::type::exec;
-    if (name == "sql")
-        return handler_spec::type::sql;
-    if (name == "plugin")
-        return handler_spec::type::plugin;
+    std::string known;
+    for (const auto& type : core::handler_types) {
+        if (name == type.name)
+            return type.how;
+        known += (known.empty() ? "" : ", ") + std::string{type.name};
+    }
     if (name == "http")
         throw error{"handlers of type http are not supported by this version"};
-    throw error{"unknown type of handler \"" + name + "\": types are builtin, exec, sql, plugin"};
+    throw error{"unknown type of handler \"" + name + "\": types are " + known};
 }
 
 } // namespace
