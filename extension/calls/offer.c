@@ -213,19 +213,23 @@ static void
 offer_give_back(Call *call, int64 worker, const Offer *offer)
 {
 	TupleTableSlot *job;
-	JobLock lock = JOB_CHANGED;
 	int64 lease;
 
-	do
+	for (;;)
 	{
+		JobLock lock;
+
 		job = job_store_find(call->store, offer->job);
 		if (job == NULL || !is_untaken(job, offer))
 			return;
-		/* whoever has it locked claims it, most likely */
 		lock = job_store_lock(call->store, job, LockWaitSkip);
-	} while (lock == JOB_CHANGED);
-	if (lock != JOB_LOCKED)
-		return;
+		if (lock == JOB_LOCKED)
+			break;
+		/* whoever has it locked claims it, most likely */
+		if (lock == JOB_BUSY)
+			return;
+		job_store_renew(call->store);
+	}
 	lease = lease_next_id();
 	transition_resume(call, job, worker, lease, offer->started_at);
 	lease_add(&lease, worker, &offer->job, 1, call->now);
