@@ -182,6 +182,18 @@ SELECT is((SELECT haul.complete(:heir, array_agg(id), array_agg(claim)) FROM hau
 SELECT helper.die(:w);
 SELECT results_eq($$ SELECT helper.jobs('ticks') $$, ARRAY['tick ready 0 2 0 f'], 'the next run is not charged');
 
+-- No more is charged than leaves the job the attempt that it waits for.
+INSERT INTO haul.jobs (kind, queue, max_attempts) VALUES ('k', 'spent', 2);
+SELECT helper.new_worker('spent') AS w, helper.new_worker('spent') AS heir \gset
+SELECT is(helper.checkout_kinds(:w), 'k', 'a worker holds a job that may be tried twice');
+SELECT helper.lose(:w);
+SELECT is((SELECT haul.fail(:heir, id, claim, 'e', retry_in => '0') FROM haul.checkout(:heir)), 'ready',
+	'another one tries it');
+SELECT helper.die(:w);
+SELECT results_eq($$ SELECT helper.jobs('spent') $$, ARRAY['k ready 1 2 1 f'], 'one attempt is left');
+SELECT is((SELECT attempt FROM haul.checkout(:heir)), 2, 'the last');
+SELECT haul.unregister_worker(id) FROM haul.workers;
+
 -- The next life of a worker says that the last one is over.
 INSERT INTO haul.jobs (kind, queue) VALUES ('a', 'lives');
 SELECT helper.new_worker('lives', '{"hostname": "h", "pid": 1}') AS w \gset

@@ -370,10 +370,11 @@ void
 transition_charge(Call *call, TupleTableSlot *job, TimestampTz interrupted_at)
 {
 	TupleTableSlot *copy = job_store_edit(call->store, job);
-	int attempts = DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS));
+	/* a job that is to run again has an attempt left */
+	int most = DatumGetInt32(job_value(job, JOB_MAX_ATTEMPTS)) - !job_is(job, JOB_RUNNING);
 	int interruptions = DatumGetInt16(job_value(job, JOB_INTERRUPTIONS));
 
-	job_set(copy, JOB_ATTEMPT, Int32GetDatum(Min(job_attempt(job) + 1, attempts)));
+	job_set(copy, JOB_ATTEMPT, Int32GetDatum(Min(job_attempt(job) + 1, most)));
 	job_set(copy, JOB_INTERRUPTIONS, Int16GetDatum(Min(interruptions + 1, PG_INT16_MAX)));
 	job_set(copy, JOB_INTERRUPTED_AT, TimestampTzGetDatum(interrupted_at));
 	if (!job_store_update(call->store, job))
