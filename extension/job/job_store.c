@@ -209,6 +209,7 @@ first_entry(JobStore *store, ScanKey keys, int nkeys, enum ReadyColumn column, D
 	bool found;
 	bool isnull;
 
+	CHECK_FOR_INTERRUPTS(); /* a walk through many lanes is made of these */
 	scan->xs_want_itup = true;
 	scan->ignore_killed_tuples = false;
 	index_rescan(scan, keys, nkeys, NULL, 0);
