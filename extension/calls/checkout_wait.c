@@ -105,6 +105,7 @@ poll_look(const Poll *poll, MemoryContext context)
 		jobs = DatumGetJsonbPCopy(value);
 		MemoryContextSwitchTo(caller);
 	}
+	SPI_freetuptable(SPI_tuptable);
 	AtEOXact_GUC(true, settings);
 	return jobs;
 }
@@ -139,6 +140,7 @@ look_again_at(const Poll *poll)
 		if (wait > 0)
 			again = Min(again, now + wait);
 	}
+	SPI_freetuptable(SPI_tuptable);
 	return again;
 }
 
