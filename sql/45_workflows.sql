@@ -16,6 +16,11 @@ CREATE FUNCTION haul._cancel_pending(ids bigint[], reason text) RETURNS bigint
 	LANGUAGE c STRICT
 	AS 'MODULE_PATHNAME', 'haul_cancel_pending';
 
+-- Makes a job ready that waits; false where it is gone, or somebody has it locked.
+CREATE FUNCTION haul._release_waiting(job_id bigint) RETURNS boolean
+	LANGUAGE c STRICT
+	AS 'MODULE_PATHNAME', 'haul_release_waiting';
+
 -- ---- the description of a workflow ----
 
 -- "after" of the job in position head, one row each; tail is NULL where no job has the name.

@@ -594,11 +594,9 @@ BEGIN
 					AND NOT (j.state = 'waiting' AND j.run_at = 'infinity' AND j.id > r.job_id))
 	LOOP
 		-- who has it locked is about to remove it; if he does not, the next pass will see
-		PERFORM FROM haul.jobs AS j WHERE j.id = run.job_id FOR NO KEY UPDATE SKIP LOCKED;
-		CONTINUE WHEN NOT FOUND;
-		UPDATE haul.jobs AS j SET state = 'ready', run_at = clock_timestamp()
-			WHERE j.id = run.job_id AND j.state = 'waiting' AND j.run_at = 'infinity';
-		UPDATE haul.cron_runs AS r SET state = 'fired' WHERE r.id = run.id AND r.state = 'queued';
+		IF haul._release_waiting(run.job_id) THEN
+			UPDATE haul.cron_runs AS r SET state = 'fired' WHERE r.id = run.id AND r.state = 'queued';
+		END IF;
 	END LOOP;
 END
 $$;

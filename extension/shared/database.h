@@ -119,8 +119,8 @@ extern bool database_take_wanted(Oid database);
 extern void database_watches(Oid database, bool watching);
 /* When the database is to be maintained: sooner if something happened there since the last time. */
 extern TimestampTz database_maintain_at(Oid database);
-/* Whether the time for a look has come, which is then planned no longer; should the worker break off
- * before anybody plans another, one is. Else, and so with DT_NOBEGIN for now, *next is when. */
+/* Whether the time for a look has come, which is then planned no longer; should the worker break
+ * off before anybody plans another, one is. Else, and so with DT_NOBEGIN for now, *next is when. */
 extern bool database_take(Oid database, DatabaseClock clock, TimestampTz now, TimestampTz *next);
 
 /* It is being maintained; what happens from now on counts anew. */

@@ -1,5 +1,5 @@
 /*
- * cancel.c: ends jobs that nobody runs.
+ * pending.c: jobs that nobody runs are ended, or need wait no longer.
  */
 #include "postgres.h"
 
@@ -44,4 +44,24 @@ haul_cancel_pending(PG_FUNCTION_ARGS)
 	}
 	call_close(call);
 	PG_RETURN_INT64(cancelled);
+}
+
+PG_FUNCTION_INFO_V1(haul_release_waiting);
+
+/* Makes a parked job ready. False when there is none, or somebody has it locked: he is about to end
+ * it, most likely, and is not waited for. */
+Datum
+haul_release_waiting(PG_FUNCTION_ARGS)
+{
+	Call *call = call_open("haul._release_waiting()");
+	TupleTableSlot *job;
+	bool found;
+
+	call_next_job(call);
+	job = job_store_find(call->store, PG_GETARG_INT64(0));
+	found = job != NULL && job_store_lock(call->store, job, LockWaitSkip) == JOB_LOCKED;
+	if (found && job_is(job, JOB_WAITING) && job_run_at(job) == JOB_PARKED)
+		transition_release(call, job, call->now);
+	call_close(call);
+	PG_RETURN_BOOL(found);
 }
