@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <memory>
+#include <unistd.h>
 
 namespace haul::test {
 namespace {
@@ -18,8 +19,8 @@ protected:
 
     /// A worker process of this name; `sleep` jobs last as many seconds as they say.
     std::unique_ptr<worker_process> worker(const std::string& name, const std::string& more = "") const {
-        return std::make_unique<worker_process>(dsn, "haul:\n  identifier: " + name + "\n" + more +
-                                                         "  handlers:\n    sleep: {builtin: sleep}\n");
+        return std::make_unique<worker_process>(road, "haul:\n  identifier: " + name + "\n" + more +
+                                                          "  handlers:\n    sleep: {builtin: sleep}\n");
     }
     /// A job that would fail for good if it was charged with an interruption.
     void enqueue(double seconds, int max_attempts = 1) {
@@ -59,6 +60,7 @@ protected:
 
     cluster server;
     std::string dsn;
+    std::string road = dsn; ///< by which workers reach the database
     session sql{dsn};
 };
 
@@ -233,12 +235,89 @@ TEST_F(living_worker, shortens_a_heartbeat_interval_that_is_too_long) {
     EXPECT_NE((*w)->errors().find("event=heartbeat_interval_shortened"), std::string::npos) << (*w)->errors();
 }
 
-/// As it comes.
-class dead_worker : public signs_of_life, public testing::WithParamInterface<const char*> {
-protected:
-    dead_worker() : signs_of_life{{}} {}
+// Completions wait for the disk by themselves; nothing waits for this process.
+TEST_F(living_worker, is_heard_while_the_wal_writer_stands_still) {
+    const auto w = worker("w");
+    enqueue(3);
+    await_running();
+    const frozen writer{
+        static_cast<pid_t>(sql.number("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"))};
+    expect_all_along([&] { return nobody_lost(); }, "nobody is taken for dead", 6s);
+    await_end();
+    expect_uncharged();
+}
 
-    std::string how() const { return std::string{"  wait: "} + GetParam() + "\n"; }
+/// With so few connections that they can all be taken.
+class crowded_server : public signs_of_life {
+protected:
+    crowded_server()
+        : signs_of_life{{{"haul.worker_timeout", "2s"},
+                         {"haul.reconnect_grace", "500ms"},
+                         {"haul.lost_timeout", "60s"},
+                         {"max_connections", "12"},
+                         {"superuser_reserved_connections", "0"}}} {}
+
+    const std::string of_worker =
+        "(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'haul worker %')";
+
+    /// Takes every connection there is, those of the worker too.
+    std::vector<std::unique_ptr<session>> crowd() {
+        std::vector<std::unique_ptr<session>> taken;
+        wait_until(
+            [&] {
+                sql.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                         " WHERE application_name LIKE 'haul worker %'");
+                try {
+                    for (;;)
+                        taken.push_back(std::make_unique<session>(dsn));
+                } catch (const sql_error&) { // the last is taken
+                }
+                return sql.truth("SELECT " + of_worker + " = 0");
+            },
+            "the worker has no connection");
+        return taken;
+    }
+};
+
+TEST_F(crowded_server, lets_no_worker_die_that_finds_no_connection) {
+    const auto w = worker("w");
+    enqueue(3, 5);
+    enqueue(3, 1);
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.jobs WHERE state = 'running'") == 2; },
+               "both run");
+    {
+        const auto others = crowd();
+        expect_all_along([&] { return sql.truth("SELECT " + of_worker + " = 0"); }, "it stays so", 4s);
+    }
+    wait_until([&] { return sql.number("SELECT count(*) FROM haul.finished_jobs") == 2; }, "both have ended");
+    EXPECT_EQ(sql.number("SELECT max(claim) FROM haul.finished_jobs"), 1) << "each ran once";
+    wait_until([&] { return nobody_lost(); }, "it is back");
+    expect_uncharged(2);
+}
+
+/// An address of this machine that no other test listens at.
+std::string own_address() {
+    const auto pid = static_cast<unsigned>(::getpid());
+    return "127." + std::to_string(1 + pid / 65536 % 200) + "." + std::to_string(pid / 256 % 256) + "." +
+           std::to_string(1 + pid % 254);
+}
+
+/// How the worker waits, and whether it comes by TCP, where the server knows of its process by the end of the
+/// connections alone.
+struct connected {
+    const char* wait;
+    bool by_tcp;
+};
+
+/// As it comes.
+class dead_worker : public signs_of_life, public testing::WithParamInterface<connected> {
+protected:
+    dead_worker() : signs_of_life{{{"listen_addresses", own_address()}}} {
+        if (GetParam().by_tcp)
+            road = "host=" + own_address() + " port=5432 user=postgres dbname=haul_test";
+    }
+
+    std::string how() const { return std::string{"  wait: "} + GetParam().wait + "\n"; }
     /// Does something to the worker that has the job, beside another; returns how long until the other has
     /// ended the job.
     std::chrono::milliseconds after(const std::function<void(worker_process&)>& fate) {
@@ -256,10 +335,13 @@ protected:
     }
 };
 
+// By TCP it may be the connection alone that is lost: it has haul.reconnect_grace to come back, and nothing
+// is charged. Who polls finds the job up to a second later.
 TEST_P(dead_worker, is_noticed_soon_when_it_is_killed) {
-    EXPECT_LE(after([](worker_process& w) { w->kill(); }), 4s);
-    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"),
-              (rows{{"completed", "2", "1"}}));
+    const bool polls = GetParam().wait == std::string{"poll"};
+    EXPECT_LE(after([](worker_process& w) { w->kill(); }), 4s + (polls ? 1100ms : 0ms));
+    const auto charged = GetParam().by_tcp ? row{"completed", "1", "0"} : row{"completed", "2", "1"};
+    EXPECT_EQ(sql.exec("SELECT state, attempt, interruptions FROM haul.finished_jobs"), rows{charged});
 }
 
 TEST_P(dead_worker, is_noticed_within_15_seconds_when_it_hangs) {
@@ -281,7 +363,13 @@ TEST_P(dead_worker, is_none_that_stood_still_for_less_than_10_seconds) {
     expect_uncharged();
 }
 
-INSTANTIATE_TEST_SUITE_P(, dead_worker, testing::Values("listen", "call", "poll"));
+INSTANTIATE_TEST_SUITE_P(, dead_worker,
+                         testing::Values(connected{"listen", false}, connected{"call", false},
+                                         connected{"poll", false}, connected{"listen", true},
+                                         connected{"call", true}, connected{"poll", true}),
+                         [](const auto& info) {
+                             return std::string{info.param.wait} + (info.param.by_tcp ? "_tcp" : "_local");
+                         });
 
 } // namespace
 } // namespace haul::test
