@@ -247,6 +247,37 @@ TEST_F(living_worker, is_heard_while_the_wal_writer_stands_still) {
     expect_uncharged();
 }
 
+// What it has begun in the database stays open while it hangs, and commits nothing when it goes on.
+TEST_F(living_worker, that_hangs_within_a_transaction_keeps_no_job) {
+    sql.exec("CREATE TABLE effects (); CREATE FUNCTION effect(args jsonb) RETURNS void LANGUAGE sql AS"
+             " 'SELECT pg_sleep(1); INSERT INTO effects DEFAULT VALUES'");
+    const auto start = [&](const std::string& name) {
+        return std::make_unique<worker_process>(dsn, "haul:\n  identifier: " + name +
+                                                         "\n  handlers:\n    effect: {sql: public.effect}\n");
+    };
+    const auto hung = start("hung");
+    sql.exec("INSERT INTO haul.jobs (kind) VALUES ('effect')");
+    const std::string open =
+        "(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'haul worker hung job'"
+        " AND state = 'idle in transaction')";
+    wait_until(
+        [&] {
+            return sql.truth("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = "
+                             "'haul worker hung job' AND query LIKE '%public.effect%'");
+        },
+        "the statement runs");
+    std::optional<frozen> still{std::in_place, (*hung)->pid()};
+    wait_until([&] { return sql.truth("SELECT " + open + " = 1"); }, "the statement has ended there");
+    const auto other = start("other");
+    await_end();
+    EXPECT_EQ(sql.number("SELECT count(*) FROM effects"), 1);
+    still.reset();
+    wait_until([&] { return sql.truth("SELECT " + open + " = 0"); }, "the transaction has ended");
+    EXPECT_EQ(sql.number("SELECT count(*) FROM effects"), 1) << "the first has left nothing";
+    wait_until([&] { return nobody_lost(); }, "it is back");
+    expect_uncharged();
+}
+
 /// With so few connections that they can all be taken.
 class crowded_server : public signs_of_life {
 protected:
