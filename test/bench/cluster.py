@@ -27,7 +27,9 @@ class Cluster:
 
     def __init__(self, settings: dict[str, str]):
         self.directory = tempfile.mkdtemp(prefix="haul-bench.", dir="/tmp")
-        self._settings = settings
+        # An address of this machine that no other server listens at.
+        self.address = f"127.{1 + os.getpid() // 65536 % 200}.{os.getpid() // 256 % 256}.{1 + os.getpid() % 254}"
+        self._settings = {"listen_addresses": self.address} | settings
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> "Cluster":
@@ -74,6 +76,7 @@ class Database:
         self.name = name
         self.directory = cluster.directory
         self.bindir = cluster.bindir
+        self.tcp_dsn = f"host={cluster.address} port=5432 user=postgres dbname={name}"
 
     @property
     def dsn(self) -> str:

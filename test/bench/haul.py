@@ -34,10 +34,10 @@ class Worker:
     """One worker process with handlers, KIND=TYPE:WHAT each, in a `with` block that ends it in good order."""
 
     def __init__(self, database: Database, *handlers: str, options: tuple[str, ...] = (),
-                 environment: Optional[dict[str, str]] = None):
+                 environment: Optional[dict[str, str]] = None, dsn: Optional[str] = None):
         flags = [word for handler in handlers for word in ("--handler", handler)]
         self.process = subprocess.Popen(
-            [PROGRAM, "run", "--dsn", database.dsn, "--log-level", "warning", *flags, *options],
+            [PROGRAM, "run", "--dsn", dsn or database.dsn, "--log-level", "warning", *flags, *options],
             env=database.environment() | (environment or {}))
 
     def __enter__(self) -> "Worker":
