@@ -133,4 +133,15 @@ SELECT setval('haul._entry_seq', :beyond) \g /dev/null
 SELECT cmp_ok((haul.maintain() ->> 'ledger_folded')::integer, '>=', 1, 'once it is set, they are');
 SELECT is(helper.counts('restored'), '{"dispatches": 1, "completions": 1}', 'exactly');
 
+-- Many sums of today are written once, not by each pass.
+INSERT INTO haul.jobs (kind, queue, expires_at) SELECT 'k', 'name ' || n, now() FROM generate_series(1, 1500) AS n;
+SELECT is(haul.maintain() -> 'jobs_expired', '1500', 'many names are counted');
+SELECT haul.maintain() \g /dev/null
+INSERT INTO haul.jobs (kind, queue, expires_at) VALUES ('k', 'name 1', now());
+SELECT haul.maintain(), haul.maintain() \g /dev/null
+SELECT cmp_ok(count(*), '<', 100::bigint, 'names of which nothing was counted lately are left alone')
+	FROM haul._ledger WHERE queue LIKE 'name %';
+SELECT results_eq($$ SELECT sum(drops), count(*) FROM haul.counters WHERE queue LIKE 'name %' $$,
+	$$ VALUES (1501::numeric, 1500::bigint) $$, 'all of them are counted');
+
 \ir include/finish.psql

@@ -399,4 +399,4 @@ CREATE TABLE haul.counter_totals (
 	drops       bigint NOT NULL,
 	PRIMARY KEY (day, queue)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE haul.counter_totals IS 'Counts of past days; read haul.counters';
+COMMENT ON TABLE haul.counter_totals IS 'Counts of past days, and some of today''s; read haul.counters';

@@ -3,8 +3,9 @@
  *
  * Rows of the ledger are added up. The sums of today are appended to it again, to be
  * added up with what comes; those of past days go to haul.counter_totals, where a row
- * is hardly ever touched again. A lease whose jobs are all accounted for is
- * left behind; the others, too, are appended again, with what is known of them so far.
+ * is hardly ever touched again, as do those of today that did not grow, where there are many. A
+ * lease whose jobs are all accounted for is left behind; the others, too, are appended again, with
+ * what is known of them so far.
  *
  * All in one transaction, so that at any instant, and to any snapshot, totals and
  * journals together are exact.
@@ -29,6 +30,7 @@
 #include "journal/ledger.h"
 
 #define MAX_QUEUE_BYTES (63 * MAX_MULTIBYTE_CHAR_LEN)
+#define MANY_TOTALS 1000
 
 typedef struct TotalKey
 {
@@ -41,6 +43,7 @@ typedef struct Total
 {
 	TotalKey key;
 	int64 counts[COUNTERS];
+	bool grew; /* since the last time */
 } Total;
 
 /* What the ledger tells of a lease. */
@@ -121,7 +124,8 @@ add_up(Folding *folding, const LedgerRow *row)
 	memcpy(key.queue, VARDATA_ANY(row->queue), key.length);
 	total = hash_search(folding->totals, &key, HASH_ENTER, &found);
 	if (!found)
-		memset(total->counts, 0, sizeof(total->counts));
+		memset((char *) total + sizeof(TotalKey), 0, sizeof(Total) - sizeof(TotalKey));
+	total->grew |= !row->sum;
 	for (int counter = 0; counter < COUNTERS; counter++)
 		total->counts[counter] += row->counts[counter];
 }
@@ -209,10 +213,11 @@ fold_leases(Folding *folding, Ledger *ledger)
 			ledger_settle(ledger, done->lease, done->folded);
 }
 
+/* many: sums that did not grow are not written again and again. */
 static bool
-stays_in_ledger(const Total *total, const Ledger *ledger)
+stays_in_ledger(const Total *total, const Ledger *ledger, bool many)
 {
-	if (total->key.day != ledger_day(ledger))
+	if (total->key.day != ledger_day(ledger) || (many && !total->grew))
 		return false;
 	for (int counter = 0; counter < COUNTERS; counter++)
 		if (total->counts[counter] > LEDGER_MAX_SUM)
@@ -252,13 +257,14 @@ add_to_totals(const Total *total)
 static void
 write_totals(Folding *folding, Ledger *ledger)
 {
+	bool many = hash_get_num_entries(folding->totals) > MANY_TOTALS;
 	HASH_SEQ_STATUS all;
 	Total *total;
 
 	hash_seq_init(&all, folding->totals);
 	while ((total = hash_seq_search(&all)) != NULL)
 	{
-		if (stays_in_ledger(total, ledger))
+		if (stays_in_ledger(total, ledger, many))
 			ledger_add_sum(ledger, cstring_to_text_with_len(total->key.queue, total->key.length),
 						   total->counts);
 		else
