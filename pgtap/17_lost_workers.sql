@@ -54,6 +54,20 @@ SELECT is(haul.cleanup_workers(), 0::bigint, 'once');
 SELECT ok(haul.watch_workers() BETWEEN interval '0' AND interval '200 ms', 'the next look is due before long')
 	WHERE NOT (SELECT floors_open FROM haul.background);
 SELECT is(haul.unregister_worker(:w), 0::bigint, 'it may say goodbye');
+-- Where only a timer looks, once a minute, it dies all the same.
+SELECT helper.new_worker('none') AS w \gset
+UPDATE haul.workers SET lost_at = clock_timestamp() - interval '5 min',
+	last_heartbeat_at = clock_timestamp() - interval '6 min' WHERE id = :w;
+UPDATE haul._watch SET awake_at = now() - interval '1 hour',
+	looks = ARRAY(SELECT clock_timestamp() - n * interval '1 min' FROM generate_series(4, 1, -1) AS n);
+SELECT is(haul.cleanup_workers(), 1::bigint, 'one that is lost is dead, though looks are far apart');
+SELECT helper.new_worker('none') AS w \gset
+UPDATE haul.workers SET lost_at = clock_timestamp() - interval '5 min',
+	last_heartbeat_at = clock_timestamp() - interval '6 min' WHERE id = :w;
+UPDATE haul._watch SET awake_at = now() - interval '1 hour',
+	looks = ARRAY(SELECT clock_timestamp() - interval '1 min' - n * interval '1 s' FROM generate_series(4, 1, -1) AS n);
+SELECT is(haul.cleanup_workers(), 0::bigint, 'but not after a minute in which nobody looked, against all habit');
+SELECT haul.unregister_worker(:w) \g /dev/null
 -- Whatever the plan, no lock is taken of a worker that is neither lost nor dead.
 SELECT helper.new_worker('none') AS lost, helper.new_worker('none') AS w \gset
 SAVEPOINT plan;

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
@@ -58,12 +59,15 @@ take_note(TimestampTz *looks, TimestampTz *awake_at, TimestampTz now)
 {
 	TimestampTz timeout = haul_worker_timeout * USECS_PER_SEC;
 	TimestampTz last = looks[LOOKS - 1];
+	TimestampTz before = looks[LOOKS - 2];
 	bool heard = can_be_heard();
+	/* where only a timer looks, once a minute, that is no sign of having been away */
+	bool usual = !TIMESTAMP_IS_NOBEGIN(before) && now - last <= 2 * (last - before);
 
 	if (!heard || now < last) /* the clock was set back */
 		for (int i = 0; i < LOOKS; i++)
 			looks[i] = DT_NOBEGIN;
-	if (heard && now - timeout > last)
+	if (heard && now - timeout > last && !usual)
 		*awake_at = now;
 	if (heard && now - timeout / (LOOKS + 1) >= looks[LOOKS - 1])
 	{
@@ -90,6 +94,7 @@ haul_look(PG_FUNCTION_ARGS)
 	ArrayType *stored;
 	bool written;
 
+	PreventCommandDuringRecovery("looking at workers");
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_BOOLEQ, BoolGetDatum(true));
 	row_reader_open(&reader, haul_catalog()->watch, HAUL_WATCH_PKEY, &watch_columns,
 					RowExclusiveLock, &key, 1);
