@@ -24,6 +24,7 @@ call_open(const char *command)
 {
 	Call *call = palloc0(sizeof(Call));
 
+	PreventCommandDuringRecovery(command);
 	PreventCommandIfReadOnly(command);
 	PreventCommandIfParallelMode(command);
 	queue_forget();

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -361,6 +362,7 @@ haul_checkout(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_jobs must be between 1 and %d, not %d", MAX_JOBS, checkout.max_jobs)));
+	PreventCommandDuringRecovery("haul.checkout()");
 	InitMaterializedSRF(fcinfo, 0);
 	checkout.result = (ReturnSetInfo *) fcinfo->resultinfo;
 

@@ -151,6 +151,7 @@ haul_unregister_worker(PG_FUNCTION_ARGS)
 	Datum worker = PG_GETARG_DATUM(0);
 	Worker *row;
 
+	PreventCommandDuringRecovery("haul.unregister_worker()");
 	/* it calls, so it lives: nothing of what was offered is charged */
 	row = worker_find(DatumGetInt64(worker));
 	if (row != NULL)

@@ -29,6 +29,7 @@ haul_register_worker(PG_FUNCTION_ARGS)
 	Datum id;
 	bool isnull;
 
+	PreventCommandDuringRecovery("haul.register_worker()");
 	PreventCommandIfReadOnly("haul.register_worker()");
 	haul_query_as_owner("SELECT haul._register_worker($1, $2, $3)", lengthof(values), types, values,
 						nulls, &id, &isnull);

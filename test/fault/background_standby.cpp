@@ -59,9 +59,17 @@ TEST_F(background_standby, does_nothing_and_says_nothing) {
 
 TEST_F(background_standby, calls_that_write_are_refused_in_plain_words) {
     session& database = session_of(standby);
-    for (const char* call : {"haul.maintain()", "haul.heartbeat(1)", "haul.reconcile(1, '{}', '{}')"})
+    for (const char* call :
+         {"SELECT haul.maintain()", "SELECT haul.heartbeat(1)", "SELECT haul.reconcile(1, '{}', '{}')",
+          "SELECT haul.register_worker('w')", "SELECT haul.unregister_worker(1)", "SELECT haul.checkout(1)",
+          "CALL haul.checkout_wait(1)", "SELECT haul.start(1, '{1}', '{1}')",
+          "SELECT haul.complete(1, '{1}', '{1}')", "SELECT haul.fail(1, 1, 1, 'e')",
+          "SELECT haul.discard(1, 1, 1, 'r')", "SELECT haul.cancelled(1, 1, 1, 'r')",
+          "SELECT haul.snooze(1, 1, 1, '1 s')", "SELECT haul.release(1, '{1}', '{1}')",
+          "SELECT haul.progress(1, 1, 1, '1')", "SELECT haul.watch_workers()",
+          "SELECT haul.cleanup_workers()"})
         try {
-            database.exec(std::string("SELECT ") + call);
+            database.exec(call);
             ADD_FAILURE() << call << " was not refused";
         } catch (const sql_error& error) {
             EXPECT_EQ(error.sqlstate(), "25006") << call;
