@@ -252,7 +252,8 @@ SELECT is((SELECT state || coalesce(note, '') FROM haul.finished_jobs WHERE id =
 
 -- One job that raises an error stops no other.
 CREATE FUNCTION helper.refuse_bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
-CREATE TRIGGER refuse BEFORE DELETE ON haul.jobs FOR EACH ROW WHEN (old.kind = 'bad') EXECUTE FUNCTION helper.refuse_bad();
+CREATE TRIGGER refuse BEFORE DELETE ON haul.jobs FOR EACH ROW WHEN (old.kind = 'bad')
+	EXECUTE FUNCTION helper.refuse_bad();
 SET LOCAL client_min_messages = error;
 INSERT INTO haul.jobs (kind, queue, expires_at)
 	SELECT CASE n WHEN 2 THEN 'bad' ELSE 'good' END, 'one by one', now() FROM generate_series(1, 3) AS n;
