@@ -141,7 +141,7 @@ INSERT INTO haul.jobs (kind) VALUES ('k');
 SELECT haul.register_worker('w') AS w \gset
 SELECT is(count(*), 1::bigint) FROM haul.checkout(:w, 10);
 SELECT results_eq('SELECT * FROM haul.background',
-	'VALUES (false, NULL::integer, NULL::integer, false, 0, ''{}''::text[] COLLATE "C")',
+	'VALUES (false, NULL::integer, NULL::integer, false, 0, 0::bigint, ''{}''::text[] COLLATE "C")',
 	'nothing works in the background');
 SELECT is_empty('SELECT FROM haul.lanes', 'lanes have no floors');
 

@@ -34,13 +34,13 @@ COMMENT ON COLUMN haul.lanes.found_below
 	IS 'How many of these found one: 0, unless rows came in by ways that fire no triggers';
 
 CREATE FUNCTION haul._background(OUT preloaded boolean, OUT launcher_pid integer, OUT worker_pid integer,
-		OUT floors_open boolean, OUT waiting_workers integer)
+		OUT floors_open boolean, OUT waiting_workers integer, OUT wakeups bigint)
 	RETURNS record
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'haul_background';
 
 CREATE VIEW haul.background AS
-	SELECT preloaded, launcher_pid, worker_pid, floors_open, waiting_workers,
+	SELECT preloaded, launcher_pid, worker_pid, floors_open, waiting_workers, wakeups,
 		   ARRAY(SELECT d.name FROM haul.duties AS d WHERE d.last_error IS NOT NULL ORDER BY d.place) AS failing_duties
 		FROM haul._background();
 COMMENT ON VIEW haul.background IS 'What works in the background for this database: one row';
@@ -51,4 +51,6 @@ COMMENT ON COLUMN haul.background.worker_pid
 	'be done';
 COMMENT ON COLUMN haul.background.floors_open IS 'Lanes have floors, and NOTIFYs are left to the background worker';
 COMMENT ON COLUMN haul.background.waiting_workers IS 'Workers that wait for work';
+COMMENT ON COLUMN haul.background.wakeups
+	IS 'How often one of them was woken since the server started, in all databases';
 COMMENT ON COLUMN haul.background.failing_duties IS 'Duties of maintenance that fail: haul.duties says with what';

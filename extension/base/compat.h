@@ -158,6 +158,13 @@ haul_eval_plan_qual_init(EPQState *epq, EState *estate)
 #endif
 }
 
+/* 17: backends have numbers of another kind. */
+#if PG_VERSION_NUM >= 170000
+#define haul_my_backend() MyProcNumber
+#else
+#define haul_my_backend() MyBackendId
+#endif
+
 /* 17: extensions may name what their processes wait for. *event is a place to remember it, 0 at
  * first. */
 static inline uint32

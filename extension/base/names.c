@@ -3,6 +3,8 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
+
 #include "base/compat.h"
 #include "base/names.h"
 
@@ -32,4 +34,18 @@ names_contain(const Names *sorted, const text *name)
 {
 	return sorted->count > 0 &&
 		   bsearch(&name, sorted->names, sorted->count, sizeof(text *), compare_names) != NULL;
+}
+
+uint64
+name_hash_bytes(const char *bytes, int length, uint64 seed)
+{
+	uint64 hash = hash_bytes_extended((const unsigned char *) bytes, length, seed);
+
+	return hash != 0 ? hash : 1;
+}
+
+uint64
+name_hash(const text *name, uint64 seed)
+{
+	return name_hash_bytes(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), seed);
 }

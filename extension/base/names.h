@@ -22,4 +22,8 @@ extern void names_sort(Names *names);
 /* Whether a name is in a list sorted by name_order(). */
 extern bool names_contain(const Names *sorted, const text *name);
 
+/* A hash by which names are told apart where they do not fit in; never 0. */
+extern uint64 name_hash(const text *name, uint64 seed);
+extern uint64 name_hash_bytes(const char *bytes, int length, uint64 seed);
+
 #endif

@@ -22,6 +22,7 @@
 #include "calls/call.h"
 #include "calls/life.h"
 #include "calls/offer.h"
+#include "job/ready_work.h"
 #include "job/transition.h"
 #include "journal/lease.h"
 #include "rows/job.h"
@@ -288,54 +289,44 @@ look(Checkout *checkout)
 	call_close(checkout->call);
 }
 
-/* Whether the lane has a due job that is ready, for whomever, at the key or above. */
-static bool
-has_ready_job(Call *call, const LaneTag *tag, LaneKey from)
+/* The look is over: what this session was called for and others may be needed for, because there
+ * was too much of it or it is not for this worker, is passed on as far as it is still there. */
+static void
+pass_on_what_is_left(const Checkout *checkout)
 {
-	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
-	TupleTableSlot *job;
-	LaneScan scan = {.tag = *tag};
-	bool found = false;
-
-	lane_scan_begin(&scan, call->generation, 0, 0);
-	job_store_begin_lane(call->store, queue, tag->priority, lane_key_max(from, scan.from),
-						 call->now);
-	while (!found && (job = job_store_next(call->store)) != NULL)
-		found = job_is(job, JOB_READY);
-	job_store_end_scan(call->store);
-	return found;
-}
-
-/* Whether another worker must be woken in the place of this one, which has looked: what it was
- * woken for may be a job that it may not take, or that it did not come to. */
-static bool
-others_needed(void)
-{
-	LaneTag event;
-	LaneKey from;
+	WaiterCall calls[WAITER_CALLS];
+	int ncalls = waiter_looked(!is_full(checkout) && !checkout->left, calls);
 	Call *call;
-	bool needed;
 
-	if (!waiter_was_woken(&event, &from) || !waiter_any())
-		return false;
-	if (event.length == 0)
-		return true;
+	if (ncalls == 0)
+		return;
 	call = call_open("haul.checkout()");
-	needed = has_ready_job(call, &event, from);
+	for (int i = 0; i < ncalls; i++)
+	{
+		Work left[READY_AUDIENCES + 1];
+		int count = ready_work(call->store, &calls[i].work, call->now, left);
+
+		for (int j = 0; j < count; j++)
+			waiter_pass_on(&left[j], calls[i].sequence);
+	}
 	call_close(call);
-	return needed;
+	waiter_passed_on(calls, ncalls);
 }
 
-/* There was less than the worker would have taken: it waits for more. */
+/* Waits for more, if there was less than the worker would have taken. */
 static void
 wait_for_more(Checkout *checkout, uint64 events)
 {
-	bool again = waiter_wait(checkout->worker, checkout_waits_by_latch, events);
+	int room = checkout->max_jobs - checkout->njobs;
+	bool again = false;
 
+	if (!is_full(checkout))
+		again = waiter_wait(checkout->worker, checkout_waits_by_latch, room, events);
 	/* something came meanwhile; what was found already keeps its place before it */
 	if (again && checkout->njobs == 0 && !checkout->left)
 	{
 		look(checkout);
+		pass_on_what_is_left(checkout);
 		again = false;
 	}
 	if (is_full(checkout))
@@ -379,9 +370,8 @@ haul_checkout(PG_FUNCTION_ARGS)
 	waiter_enter(checkout.worker);
 	events = waiter_events();
 	look(&checkout);
-	waiter_looked(checkout.njobs > 0 || checkout.left, others_needed());
-	if (!is_full(&checkout))
-		wait_for_more(&checkout, events);
+	pass_on_what_is_left(&checkout);
+	wait_for_more(&checkout, events);
 	checkout_left_jobs = checkout.left;
 	return (Datum) 0;
 }

@@ -153,13 +153,10 @@ poll_sleep_until(TimestampTz time)
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		bool waiting = !haul_is_preloaded() || waiter_is_waiting();
-		TimestampTz rest = waiter_rests_until();
-		TimestampTz end = waiting ? time : Min(time, rest);
 
-		if (now >= end)
+		if (now >= time || (haul_is_preloaded() && !waiter_is_waiting()))
 			break;
-		session_wait(TimestampDifferenceMilliseconds(now, end),
+		session_wait(TimestampDifferenceMilliseconds(now, time),
 					 haul_wait_event(&event, "HaulCheckoutWait"));
 	}
 	/* nobody would get the jobs; may reset the latch, but now we look anyway */

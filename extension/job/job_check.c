@@ -469,9 +469,7 @@ note_ready(const Row *row, const Patch *patch, bool restoring)
 	bool expires = !job_is_null(job, JOB_EXPIRES_AT);
 	Datum expires_at = job_value(job, JOB_EXPIRES_AT);
 
-	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
-					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job),
-					  !restoring);
+	effects_job_ready(job, !restoring);
 	for (int i = 0; i < patch->count; i++)
 		if (patch->columns[i] == column_number(&job_columns, JOB_EXPIRES_AT))
 		{

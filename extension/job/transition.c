@@ -115,9 +115,7 @@ queue_timeout_end(TupleTableSlot *job)
 void
 transition_made_ready(TupleTableSlot *job)
 {
-	effects_job_ready(DatumGetTextPP(job_value(job, JOB_QUEUE)),
-					  DatumGetInt16(job_value(job, JOB_PRIORITY)), job_run_at(job), job_id(job),
-					  false);
+	effects_job_ready(job, false);
 	if (!job_is_null(job, JOB_EXPIRES_AT))
 		effects_job_expires(DatumGetTimestampTz(job_value(job, JOB_EXPIRES_AT)), job_id(job));
 }

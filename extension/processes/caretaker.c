@@ -45,6 +45,7 @@
 #define HOLD_INTERVAL (200 * 1000)	  /* between looks at prepared transactions */
 #define AWAY_FOR (10 * USECS_PER_SEC) /* when somebody wants the database for himself */
 #define PROCESS_INTERVAL (50 * 1000)  /* between looks at a process that may just be ending */
+#define LISTENERS_PAUSE (100 * 1000)  /* between NOTIFYs for those who LISTEN only */
 #define NOTICES 64
 
 static Oid database;
@@ -224,16 +225,15 @@ guarded_own(Duty *duty, TimestampTz now)
 
 /* ---- duties; those that have more to do later return when ---- */
 
-/* Those of one transaction; returns when to send more, which may be now. */
+/* Those of one transaction; returns when to send more. */
 static TimestampTz
 send_notices(TimestampTz now)
 {
 	Notice notices[NOTICES];
-	TimestampTz next;
-	int count = waiter_notices(database, notices, NOTICES, &next);
+	int count = waiter_notices(database, notices, NOTICES);
 
 	if (count == 0)
-		return next;
+		return DT_NOEND;
 	background_begin_anyhow();
 	for (int i = 0; i < count; i++)
 		if (notices[i].worker == 0)
@@ -242,39 +242,40 @@ send_notices(TimestampTz now)
 			Async_Notify(psprintf("haul_worker_" INT64_FORMAT, notices[i].worker), "");
 	background_commit();
 	waiter_notices_sent(notices, count);
-	return count == NOTICES ? GetCurrentTimestamp() : next;
+	return count == NOTICES ? GetCurrentTimestamp() : DT_NOEND;
 }
 
-/* For sessions that LISTEN, of which we know nothing. */
+/* For sessions that LISTEN, of which we know nothing. All in one transaction and not too often:
+ * each wakes every session of the database that LISTENs to anything. */
 static TimestampTz
-send_cries(TimestampTz now)
+notify_listeners(TimestampTz now)
 {
-	TimestampTz next;
+	static TimestampTz sent_at = 0;
 	LaneTag tag;
 
-	while (lane_take_cry(database, now, &tag, &next))
-	{
-		background_begin_anyhow();
+	if (now < sent_at + LISTENERS_PAUSE && now > sent_at)
+		return sent_at + LISTENERS_PAUSE;
+	if (!lane_take_unheard(database, &tag))
+		return DT_NOEND;
+	background_begin_anyhow();
+	do
 		Async_Notify("haul", pnstrdup(tag.queue, tag.length));
-		background_commit();
-	}
-	return next;
+	while (lane_take_unheard(database, &tag));
+	background_commit();
+	sent_at = now;
+	return DT_NOEND;
 }
 
 static void
-wake_after_hold(const LaneTag *tag)
+look_after_hold(const LaneTag *tag)
 {
-	LaneTag any = {.database = database};
-
-	(void) waiter_wake(tag != NULL ? tag : &any, LANE_LOWEST, Max(waiter_count(database), 1));
-	/* when those of its jobs fall due that are not yet, nobody knows */
 	(void) database_plan(database, DATABASE_DUE, GetCurrentTimestamp());
 }
 
 static TimestampTz
 watch_prepared(TimestampTz now)
 {
-	return lane_lift_holds(database, wake_after_hold) > 0 ? now + HOLD_INTERVAL : DT_NOEND;
+	return lane_lift_holds(database, look_after_hold) > 0 ? now + HOLD_INTERVAL : DT_NOEND;
 }
 
 /* All sessions of a worker have ended. If its process has, too, it is dead; else it is lost, unless
@@ -510,7 +511,7 @@ promote_due(TimestampTz now)
 }
 
 static Duty notify = {"send notifications", send_notices, false};
-static Duty cry = {"send notifications", send_cries, false};
+static Duty listeners = {"send notifications", notify_listeners, false};
 static Duty promote = {"survey lanes", promote_due, false};
 static Duty survey = {"survey lanes", survey_slice, false};
 static Duty survey_at_first = {"survey lanes", survey_everything, false};
@@ -574,7 +575,7 @@ work_until_idle(void)
 		if (!database_take_wanted(database))
 		{
 			/* what enqueuers left to us before they knew */
-			while (send_notices(0) <= GetCurrentTimestamp())
+			while (send_notices(0) < DT_NOEND)
 				CHECK_FOR_INTERRUPTS();
 			if (database_worker_ends(database, 0))
 				return;
@@ -585,7 +586,7 @@ work_until_idle(void)
 
 		now = GetCurrentTimestamp();
 		(void) guarded_own(&notify, now);
-		pending = guarded_own(&cry, now);
+		pending = guarded_own(&listeners, now);
 		now = GetCurrentTimestamp();
 		pending = sooner(pending, watch_prepared(now));
 		pending = sooner(pending, guarded("remove workers", watch_departed, now));
@@ -609,9 +610,10 @@ work_until_idle(void)
 			idle_since = now;
 		if (background_is_in_the_way())
 			next = now + LINGER;
+		/* who is woken does not wake us, and may not come; with nobody there, it ends soon */
+		next = Min(next, now + LINGER);
 		if (waiter_count(database) == 0)
 		{
-			next = Min(next, now + LINGER);
 			if ((now - idle_since >= LINGER && database_worker_ends(database, now)) ||
 				(background_database_is_claimed() &&
 				 database_worker_ends(database, now + AWAY_FOR)))

@@ -16,6 +16,7 @@
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "job/job_store.h"
+#include "job/ready_work.h"
 #include "processes/survey.h"
 #include "rows/job.h"
 #include "shared/database.h"
@@ -49,21 +50,35 @@ key_of(TupleTableSlot *job)
 	return (LaneKey){job_run_at(job), job_id(job)};
 }
 
-/* Looks for ready jobs from a key on, at most max. Returns how many; *first is where the first
- * stands. */
-static int
-count_ready(const Look *look, text *queue, int priority, LaneKey from, TimestampTz until, int max,
-			LaneKey *first)
+/* Where the first ready job stands, from a key on; LANE_HIGHEST when there is none. */
+static LaneKey
+first_ready(const Look *look, text *queue, int priority, LaneKey from, TimestampTz until)
 {
+	LaneKey first = LANE_HIGHEST;
 	TupleTableSlot *job;
-	int count = 0;
 
 	job_store_begin_lane(look->store, queue, priority, from, until);
-	while (count < max && (job = job_store_next(look->store)) != NULL)
-		if (job_is(job, JOB_READY) && count++ == 0)
-			*first = key_of(job);
+	while ((job = job_store_next(look->store)) != NULL)
+		if (job_is(job, JOB_READY))
+		{
+			first = key_of(job);
+			break;
+		}
 	job_store_end_scan(look->store);
-	return count;
+	return first;
+}
+
+/* Wakes workers for what is due in the lane, from a key on. */
+static void
+wake_for_due(const Look *look, const LaneTag *tag, LaneKey from)
+{
+	/* also when nobody waits: whoever looks just now must learn that something came */
+	Work any = {.lane = *tag, .from = from, .jobs = 1};
+	Work due[READY_AUDIENCES + 1] = {any};
+	int count = waiter_count(MyDatabaseId) > 0 ? ready_work(look->store, &any, look->now, due) : 1;
+
+	for (int i = 0; i < count; i++)
+		(void) waiter_wake(&due[i]);
 }
 
 /* Wakes workers for what is due, if asked to, and notes when more will be. Whether there is
@@ -72,25 +87,21 @@ static bool
 look_into(const Look *look, const LaneTag *tag, bool wake)
 {
 	text *queue = cstring_to_text_with_len(tag->queue, tag->length);
-	/* also when nobody waits: whoever looks just now must learn that something came */
-	int max = wake ? Max(waiter_count(MyDatabaseId), 1) : 1;
+	LaneKey later = {look->now, PG_INT64_MAX};
 	LaneScan scan = {.tag = *tag};
-	LaneKey next = LANE_HIGHEST;
-	int due;
+	LaneKey due;
+	LaneKey next;
 
 	lane_scan_begin(&scan, look->generation, 0, 0);
 	scan.has_floor = true; /* or will have, when the database is served */
-	scan.reached = LANE_HIGHEST;
-	due = count_ready(look, queue, tag->priority, scan.from, look->now, max, &scan.reached);
-	(void) count_ready(look, queue, tag->priority,
-					   lane_key_max(scan.from, (LaneKey){look->now, PG_INT64_MAX}), JOB_LAST_RUN_AT,
-					   1, &next);
-	scan.reached = lane_key_min(scan.reached, next);
+	due = first_ready(look, queue, tag->priority, scan.from, look->now);
+	next = first_ready(look, queue, tag->priority, lane_key_max(scan.from, later), JOB_LAST_RUN_AT);
+	scan.reached = lane_key_min(due, next);
 	effects_scanned(&scan);
 	pfree(queue);
 
-	if (due > 0 && wake)
-		(void) waiter_wake(tag, LANE_LOWEST, due);
+	if (wake && lane_key_compare(due, LANE_HIGHEST) < 0)
+		wake_for_due(look, tag, due);
 	if (!TIMESTAMP_IS_NOEND(next.run_at) && lane_due_at(tag, next.run_at) == LANE_DUE_LOST)
 		(void) database_plan(MyDatabaseId, DATABASE_DUE, next.run_at);
 	return lane_key_compare(scan.reached, LANE_HIGHEST) < 0;

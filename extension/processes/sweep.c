@@ -66,6 +66,7 @@ sweep_begin(TimestampTz now)
 static bool
 is_settled(TupleTableSlot *job, LaneKey key)
 {
+	Work work = {.lane = sweep.tag, .from = key, .jobs = 1};
 	bool isnull;
 	TransactionId xmin =
 		DatumGetTransactionId(slot_getsysattr(job, MinTransactionIdAttributeNumber, &isnull));
@@ -85,7 +86,10 @@ is_settled(TupleTableSlot *job, LaneKey key)
 	if (key.run_at > GetCurrentTimestamp())
 		(void) lane_due_at(&sweep.tag, key.run_at);
 	else
-		(void) waiter_wake(&sweep.tag, LANE_LOWEST, 1);
+	{
+		audience_of(job, &work.audience);
+		(void) waiter_wake(&work);
+	}
 	return true;
 }
 

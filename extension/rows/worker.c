@@ -111,23 +111,28 @@ read_wake(TupleTableSlot *row)
 }
 
 static uint64
-hash_name(const text *name, uint64 seed)
+hash_names(const Names *names, uint64 seed)
 {
-	uint64 filter = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name),
-										VARSIZE_ANY_EXHDR(name), seed);
+	uint64 hash = seed;
 
-	return filter != 0 ? filter : 1;
+	for (int i = 0; i < names->count; i++)
+		hash = name_hash(names->names[i], hash);
+	return hash;
 }
 
-/* What sets workers apart that find different jobs in the same lane. */
+/* What sets workers apart that find different jobs in the same lane, or look at different lanes. */
 static void
 make_filters(Worker *worker)
 {
-	worker->kinds_filter = 0;
-	if (!worker->all_kinds)
-		for (int i = 0; i < worker->kinds.count; i++)
-			worker->kinds_filter = hash_name(worker->kinds.names[i], worker->kinds_filter);
-	worker->name_filter = hash_name(worker->name, worker->kinds_filter + 1);
+	uint64 queues = worker->all_queues ? 1 : hash_names(&worker->queues, 2);
+	uint64 excluded = hash_names(&worker->exclude, queues);
+	uint64 within = worker->namespace != NULL ? name_hash(worker->namespace, excluded) : excluded;
+	uint64 priorities = (uint64) worker->min_priority << 16 | (uint64) worker->max_priority;
+
+	worker->kinds_filter = worker->all_kinds ? 0 : hash_names(&worker->kinds, 0);
+	worker->name_filter = name_hash(worker->name, worker->kinds_filter + 1);
+	worker->subscription_filter =
+		hash_combine64(hash_combine64(within, priorities), worker->kinds_filter);
 }
 
 Worker *

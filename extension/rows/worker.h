@@ -36,11 +36,12 @@ typedef struct Worker
 	text *namespace; /* "name." or NULL */
 	bool confirm_start;
 	WorkerWake wake;
-	uint64 kinds_filter;	/* equal for workers of the same kinds; 0: all kinds */
-	uint64 name_filter;		/* equal for workers of the same kinds and name */
-	TimestampTz started_at; /* when it registered */
-	bool is_lost;			/* given up, and not come back yet */
-	Oid owner;				/* the role that registered it */
+	uint64 kinds_filter;		/* equal for workers of the same kinds; 0: all kinds */
+	uint64 name_filter;			/* equal for workers of the same kinds and name */
+	uint64 subscription_filter; /* equal for workers that take the same, whatever their names */
+	TimestampTz started_at;		/* when it registered */
+	bool is_lost;				/* given up, and not come back yet */
+	Oid owner;					/* the role that registered it */
 } Worker;
 
 /* The id in a row of haul.workers. */

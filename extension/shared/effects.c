@@ -22,6 +22,7 @@
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "base/shmem.h"
+#include "rows/job.h"
 #include "shared/awaiting.h"
 #include "shared/database.h"
 #include "shared/effects.h"
@@ -36,13 +37,24 @@ typedef struct NoteKey
 		subtransaction; /* still open; those that ended well have become their parent */
 } NoteKey;
 
+#define NOTE_SHARES 6
+
+/* Jobs for one audience. */
+typedef struct Share
+{
+	Audience audience;
+	int64 jobs;
+} Share;
+
 /* What the transaction did in a lane. */
 typedef struct Note
 {
 	NoteKey key;
-	LaneKey lowest;	   /* of the jobs made ready */
-	int64 ready;	   /* jobs made ready that are due */
-	TimestampTz later; /* when the first of the others falls due */
+	LaneKey lowest;			   /* of the jobs made ready */
+	Share shares[NOTE_SHARES]; /* of those that are due; when there are more, the last is for all
+								  others */
+	int nshares;
+	TimestampTz later; /* when the first that is not due falls due */
 	int64 claimed;
 } Note;
 
@@ -100,17 +112,19 @@ nobody_else_notifies(void)
 	return !database_is_served() || (!database_worker_runs() && waiter_any());
 }
 
-/* NOTIFY, once per queue. */
+/* Before jobs become visible: gives their lanes entries, since callbacks only find what is there.
+ * Of lanes for which the background worker will not do it, notifies everybody, once per queue. */
 static void
-notify_everybody(void)
+prepare_to_tell(void)
 {
+	bool others = !nobody_else_notifies();
 	ListCell *cell;
 
 	foreach (cell, notes)
 	{
 		Note *note = lfirst(cell);
 
-		if (made_ready(note) && is_lane(note))
+		if (made_ready(note) && is_lane(note) && !(others && lane_ensure(&note->key.tag)))
 		{
 			char *queue = pnstrdup(note->key.tag.queue, note->key.tag.length);
 
@@ -132,6 +146,22 @@ plan(const Note *note)
 		database_wake_worker(MyDatabaseId);
 }
 
+/* Wakes those who may take jobs that the transaction made ready. */
+static void
+wake_for_shares(const Note *note)
+{
+	Work work = {.lane = note->key.tag, .from = note->lowest};
+
+	for (int i = 0; i < note->nshares; i++)
+	{
+		work.audience = note->shares[i].audience;
+		work.jobs = note->shares[i].jobs;
+		/* those who LISTEN without ever having checked out hear of what nobody was called for */
+		if (waiter_wake(&work) == 0 && lane_is_unheard(&note->key.tag))
+			database_wake_worker(MyDatabaseId);
+	}
+}
+
 static void
 apply(void)
 {
@@ -151,11 +181,7 @@ apply(void)
 			continue;
 		if (!TIMESTAMP_IS_NOEND(note->later))
 			plan(note);
-		/* those who LISTEN without ever having checked out hear of what nobody else was woken for
-		 */
-		if (note->ready > 0 && waiter_wake(&note->key.tag, note->lowest, note->ready) == 0 &&
-			lane_cry(&note->key.tag))
-			database_wake_worker(MyDatabaseId);
+		wake_for_shares(note);
 	}
 	foreach (cell, gone)
 		waiter_worker_gone(((Gone *) lfirst(cell))->worker);
@@ -170,8 +196,10 @@ apply(void)
 static void
 wake_for_claims(const Note *note)
 {
+	Work work = {.lane = note->key.tag, .from = LANE_LOWEST, .jobs = note->claimed};
+
 	if (note->claimed > 0)
-		(void) waiter_wake(&note->key.tag, LANE_LOWEST, note->claimed);
+		(void) waiter_wake(&work);
 }
 
 /* COMMIT PREPARED runs no callback of ours: what it makes ready is held, and the
@@ -190,6 +218,8 @@ hold(void)
 
 		if (!made_ready(note) && note->claimed == 0)
 			continue;
+		if (made_ready(note) && is_lane(note) && database_is_served())
+			(void) lane_ensure(&note->key.tag);
 		tags[count] = note->key.tag;
 		keys[count++] = note->lowest;
 	}
@@ -208,8 +238,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 			/* not earlier: a transaction that has notified cannot be prepared */
 			foreach (cell, mailboxes)
 				Async_Notify("haul_reply", lfirst(cell));
-			if (nobody_else_notifies())
-				notify_everybody();
+			prepare_to_tell();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			if (haul_is_preloaded())
@@ -311,6 +340,29 @@ rename_note(Note *note, const NoteKey *key)
 	note->key = *key;
 }
 
+static void
+add_share(Note *note, const Audience *audience, int64 jobs)
+{
+	Share *share = note->shares;
+
+	for (int i = 0; i < note->nshares; i++, share++)
+		if (audience_is(&share->audience, audience))
+		{
+			share->jobs += jobs;
+			return;
+		}
+	if (note->nshares == NOTE_SHARES)
+	{
+		share--;
+		share->audience = ANY_AUDIENCE;
+		share->jobs += jobs;
+		return;
+	}
+	share->audience = *audience;
+	share->jobs = jobs;
+	note->nshares++;
+}
+
 /* What the subtransaction did, its parent did. */
 static void
 hand_to_parent(SubTransactionId mine, SubTransactionId parent)
@@ -331,7 +383,8 @@ hand_to_parent(SubTransactionId mine, SubTransactionId parent)
 			continue;
 		}
 		same->lowest = lane_key_min(same->lowest, note->lowest);
-		same->ready += note->ready;
+		for (int i = 0; i < note->nshares; i++)
+			add_share(same, &note->shares[i].audience, note->shares[i].jobs);
 		same->later = Min(same->later, note->later);
 		same->claimed += note->claimed;
 		remove_note(place);
@@ -471,7 +524,7 @@ note_for_lane(const text *queue, int priority, bool enqueued)
 	{
 		if (enqueued)
 			refuse_too_many(&tag);
-		(void) lane_ensure(&tag); /* callbacks only find what is there */
+		(void) lane_ensure(&tag); /* so that the next one is counted with it */
 	}
 	return note_for_tag(&tag);
 }
@@ -483,13 +536,20 @@ effects_job_waits(const text *queue, int priority)
 }
 
 void
-effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id, bool enqueued)
+effects_job_ready(TupleTableSlot *job, bool enqueued)
 {
-	Note *note = note_for_lane(queue, priority, enqueued);
+	Note *note = note_for_lane(DatumGetTextPP(job_value(job, JOB_QUEUE)),
+							   DatumGetInt16(job_value(job, JOB_PRIORITY)), enqueued);
+	TimestampTz run_at = job_run_at(job);
 
-	note->lowest = lane_key_min(note->lowest, (LaneKey){run_at, id});
+	note->lowest = lane_key_min(note->lowest, (LaneKey){run_at, job_id(job)});
 	if (run_at <= GetCurrentTransactionStartTimestamp() || run_at <= GetCurrentTimestamp())
-		note->ready++;
+	{
+		Audience audience;
+
+		audience_of(job, &audience);
+		add_share(note, &audience, 1);
+	}
 	else
 		note->later = Min(note->later, run_at);
 	database_note_activity();

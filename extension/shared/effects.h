@@ -13,12 +13,12 @@
 
 #include "utils/timestamp.h"
 
+#include "rows/audience.h"
 #include "shared/lane.h"
 
-/* The transaction makes a job ready, at this place. enqueued: somebody from outside, for whom there
- * are limits: raises 53400 when there are too many lanes already. */
-extern void effects_job_ready(const text *queue, int priority, TimestampTz run_at, int64 id,
-							  bool enqueued);
+/* The transaction makes a job ready, as it is in this row. enqueued: somebody from outside, for
+ * whom there are limits: raises 53400 when there are too many lanes already. */
+extern void effects_job_ready(TupleTableSlot *job, bool enqueued);
 
 /* It enqueues one that waits, for which there are the same limits. */
 extern void effects_job_waits(const text *queue, int priority);

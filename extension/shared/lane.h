@@ -145,12 +145,11 @@ typedef enum LaneDue
 /* At commit: a job falls due then. Raises no errors. */
 extern LaneDue lane_due_at(const LaneTag *tag, TimestampTz due);
 
-/* At commit: there is work in the lane, for which nobody was woken. True when nobody else has said
+/* At commit: there is work in the lane, for which nobody was called. True when nobody else has said
  * so since the last time that this was passed on. Raises no errors. */
-extern bool lane_cry(const LaneTag *tag);
-/* Takes a lane of the database in which there is such work, but not again within the interval.
- * False when there is none; *next is when there will be (DT_NOEND: unknown). */
-extern bool lane_take_cry(Oid database, TimestampTz now, LaneTag *tag, TimestampTz *next);
+extern bool lane_is_unheard(const LaneTag *tag);
+/* Takes a lane of the database in which there is such work. False when there is none. */
+extern bool lane_take_unheard(Oid database, LaneTag *tag);
 
 /* Forgets the lanes of a database, but for those of this haul.jobs; there may have been another
  * one. */

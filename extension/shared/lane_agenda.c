@@ -1,6 +1,6 @@
 /*
  * lane_agenda.c: what the background worker has to see to in the lanes: jobs that fall due, work
- * for which nobody was woken, sweeps.
+ * for which nobody was called, sweeps.
  */
 #include "postgres.h"
 
@@ -10,8 +10,6 @@
 
 #include "base/compat.h"
 #include "shared/lane_table.h"
-
-#define CRY_INTERVAL (100 * 1000) /* microseconds, for those who LISTEN only */
 
 /* The lists and heaps of all sets, exclusively. */
 static void
@@ -152,23 +150,23 @@ lane_next_due(Oid database)
 	return next;
 }
 
-/* ---- work for which nobody was woken ---- */
+/* ---- work for which nobody was called ---- */
 
 bool
-lane_cry(const LaneTag *tag)
+lane_is_unheard(const LaneTag *tag)
 {
 	Lane *lane;
 	bool first = false;
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
 	lane = lane_find(tag);
-	if (lane != NULL && !lane->cries)
+	if (lane != NULL && !lane->unheard)
 	{
 		LWLockAcquire(haul_lock(HAUL_LOCK_READY), LW_EXCLUSIVE);
-		first = !lane->cries;
+		first = !lane->unheard;
 		if (first)
-			dlist_push_tail(&lane->queue->set->cries, &lane->cry_node);
-		lane->cries = true;
+			dlist_push_tail(&lane->queue->set->unheard, &lane->unheard_node);
+		lane->unheard = true;
 		LWLockRelease(haul_lock(HAUL_LOCK_READY));
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
@@ -176,35 +174,23 @@ lane_cry(const LaneTag *tag)
 }
 
 bool
-lane_take_cry(Oid database, TimestampTz now, LaneTag *tag, TimestampTz *next)
+lane_take_unheard(Oid database, LaneTag *tag)
 {
 	LaneSet *set;
 	int place = 0;
 	bool taken = false;
 
-	*next = DT_NOEND;
 	lock_agenda();
 	while (!taken && (set = next_set(database, &place)) != NULL)
-	{
-		dlist_mutable_iter iter;
-
-		dlist_foreach_modify(iter, &set->cries)
+		if (!dlist_is_empty(&set->unheard))
 		{
-			Lane *lane = dlist_container(Lane, cry_node, iter.cur);
+			Lane *lane = dlist_head_element(Lane, unheard_node, &set->unheard);
 
-			if (lane->cried_at + CRY_INTERVAL > now)
-			{
-				*next = Min(*next, lane->cried_at + CRY_INTERVAL);
-				continue;
-			}
-			lane->cries = false;
-			lane->cried_at = now;
-			dlist_delete(&lane->cry_node);
+			lane->unheard = false;
+			dlist_delete(&lane->unheard_node);
 			lane_make_tag(lane, tag);
 			taken = true;
-			break;
 		}
-	}
 	unlock_agenda();
 	return taken;
 }

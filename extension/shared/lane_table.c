@@ -141,7 +141,7 @@ make_set(Oid database, Oid jobs)
 	set->database = database;
 	set->jobs = jobs;
 	set->dues.ph_compare = due_order;
-	dlist_init(&set->cries);
+	dlist_init(&set->unheard);
 	dlist_init(&set->sweeps);
 	dlist_init(&set->unranked);
 	pg_atomic_init_u64(&set->missed, 1); /* nobody has looked yet */
@@ -270,8 +270,8 @@ remove_lane(Lane *lane)
 	queue->nlanes--;
 	if (!TIMESTAMP_IS_NOEND(lane->due))
 		pairingheap_remove(&set->dues, &lane->due_node);
-	if (lane->cries)
-		dlist_delete(&lane->cry_node);
+	if (lane->unheard)
+		dlist_delete(&lane->unheard_node);
 	if (!lane_is_expiry(&queue->tag))
 		dlist_delete(&lane->sweep_node);
 	lane->queue = NULL;
@@ -288,7 +288,7 @@ remove_lane(Lane *lane)
 static bool
 is_empty(const Lane *lane)
 {
-	return TIMESTAMP_IS_NOEND(lane->due) && !lane->cries &&
+	return TIMESTAMP_IS_NOEND(lane->due) && !lane->unheard &&
 		   (TIMESTAMP_IS_NOEND(lane->floor.run_at) || lane_is_expiry(&lane->queue->tag));
 }
 

@@ -51,7 +51,7 @@ typedef struct LaneSet
 	MinNode *queues; /* in dispatch order */
 	int nqueues;
 	pairingheap dues;		 /* lanes with a due time, the soonest first */
-	dlist_head cries;		 /* lanes that cry */
+	dlist_head unheard;		 /* lanes with work for which nobody was called */
 	dlist_head sweeps;		 /* all lanes, the one whose last sweep began first in front */
 	pg_atomic_uint64 missed; /* how often something became claimable in a lane without an entry */
 	uint64 surveyed;		 /* as many of these a survey took notice of */
@@ -83,9 +83,8 @@ typedef struct Lane
 	/* under HAUL_LOCK_READY */
 	pairingheap_node
 		due_node; /* while there is a due time, which is changed under this lock, too */
-	dlist_node cry_node;
-	bool cries;			  /* there is work for which nobody was woken */
-	TimestampTz cried_at; /* when that was passed on */
+	dlist_node unheard_node;
+	bool unheard; /* there is work for which nobody was called */
 	dlist_node sweep_node;
 	TimestampTz swept_at; /* beginning of the last sweep */
 

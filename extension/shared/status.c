@@ -19,8 +19,8 @@ haul_background(PG_FUNCTION_ARGS)
 {
 	TupleDesc description;
 	DatabaseStatus status;
-	Datum values[5];
-	bool nulls[5] = {false};
+	Datum values[6];
+	bool nulls[6] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "haul._background() must return a record");
@@ -32,5 +32,6 @@ haul_background(PG_FUNCTION_ARGS)
 	nulls[2] = status.worker_pid == 0;
 	values[3] = BoolGetDatum(status.served);
 	values[4] = Int32GetDatum(haul_is_preloaded() ? waiter_count(MyDatabaseId) : 0);
+	values[5] = Int64GetDatum(haul_is_preloaded() ? (int64) waiter_wakeups() : 0);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
 }

@@ -6,51 +6,39 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
+#include "access/xact.h"
+#include "commands/async.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procsignal.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/client_process.h"
+#include "base/names.h"
 #include "base/shmem.h"
 #include "shared/database.h"
+#include "shared/subscription.h"
 #include "shared/waiter.h"
 
-#define MATCH_QUEUES 32
-
-/* A session that is woken again and again and finds nothing is woken less often: after a pause that
- * doubles each time. Enough to spare the enqueuers beside a worker that may not take what they
- * enqueue. */
-#define FIRST_PAUSE 1000 /* microseconds */
-#define LONGEST_PAUSE 16000
+/* For so long after it was woken, or began to look, more jobs are left to a session that has room.
+ * One that takes longer may be slow, or frozen. */
+#define COUNTED_ON_FOR (10 * 1000) /* microseconds */
 
 /* One that does not come is reminded, in growing intervals: its NOTIFY may have got lost on the
  * way. */
 #define FIRST_REMINDER USECS_PER_SEC
 #define LONGEST_REMINDER (32 * USECS_PER_SEC)
 
-/* Which events may concern a session. */
-typedef struct Match
-{
-	bool all_queues;
-	int min_priority;
-	int max_priority;
-	int prefix_length; /* of the namespace; 0: none */
-	uint64 prefix;	   /* its hash */
-	int nqueues;
-	uint64 queues[MATCH_QUEUES]; /* hashes of their names */
-} Match;
-
 typedef enum SessionState
 {
 	SESSION_BUSY,
-	SESSION_WAITING, /* in the list of those */
-	SESSION_WOKEN,	 /* and has not looked yet */
+	SESSION_WAITING, /* in the list of its subscription */
+	SESSION_WOKEN,	 /* and not done with its look */
 } SessionState;
 
 typedef struct Session
@@ -60,20 +48,24 @@ typedef struct Session
 	int64 worker;	 /* 0: none */
 	bool owned;		 /* by the worker: no pooler's, nobody else's */
 	pid_t process;	 /* at the other end of an owned session, on this machine; 0: unknown */
+	uint64 name;	 /* the worker's, hashed */
 	WorkerWake wake; /* how the worker wants to be woken */
+	Subscription *subscription; /* NULL: it has not waited for this worker yet */
+	int pid;
+	int backend; /* number, for signals */
 	bool by_latch;
-	Match match;
 	SessionState state;
-	uint64 waiting_since;	 /* by the sequence */
-	uint64 woken;			 /* by the sequence, when the event came */
-	TimestampTz overdue_at;	 /* if it has not come by then, it is reminded */
-	int64 reminder;			 /* microseconds from that to the next one */
-	TimestampTz rests_until; /* rather not woken before */
-	int pause;		/* of the next rest, microseconds; 0: it found something the last time */
-	bool passed_on; /* somebody else has been woken instead */
-	bool notify;	/* a NOTIFY is to be sent */
-	LaneTag event;	/* what it was woken for: jobs of this lane */
-	LaneKey from;	/* that do not lie below this */
+	uint64 waiting_since; /* by the sequence */
+	uint64 looks_since;	  /* by the sequence; later calls may be for what it does not see */
+	int room;			  /* for so many jobs */
+	WaiterCall calls[WAITER_CALLS];
+	int ncalls;
+	uint64 woken;			/* by the sequence, the last time */
+	TimestampTz counted_on; /* until then */
+	TimestampTz overdue_at; /* if it has not come by then, it is reminded */
+	int64 reminder;			/* microseconds from that to the next one */
+	bool tell;				/* it is to tell its client itself */
+	bool notify;			/* a NOTIFY is to be sent */
 } Session;
 
 /* A worker whose last session ended. */
@@ -87,29 +79,36 @@ typedef struct Waiters
 {
 	pg_atomic_uint64 events;
 	pg_atomic_uint32 nwaiting; /* changed under the lock */
-	uint64 sequence;		   /* orders calls and waits */
-	dlist_head waiting;		   /* longest first */
+	uint64 sequence;		   /* orders calls, waits and looks */
+	pg_atomic_uint64 wakeups;  /* so far */
 	Departed departed[MAX_DEPARTURES];
 	Session sessions[FLEXIBLE_ARRAY_MEMBER];
 } Waiters;
 
 static Waiters *waiters;
 
+static Size
+sessions_size(void)
+{
+	return MAXALIGN(offsetof(Waiters, sessions) + mul_size(MaxBackends, sizeof(Session)));
+}
+
 Size
 waiter_shmem_size(void)
 {
-	return offsetof(Waiters, sessions) + mul_size(MaxBackends, sizeof(Session));
+	return add_size(sessions_size(), subscription_shmem_size());
 }
 
 void
 waiter_shmem_attach(void *memory, bool found)
 {
 	waiters = memory;
+	subscription_shmem_attach((char *) memory + sessions_size(), found);
 	if (found)
 		return;
 	pg_atomic_init_u64(&waiters->events, 1);
+	pg_atomic_init_u64(&waiters->wakeups, 0);
 	pg_atomic_init_u32(&waiters->nwaiting, 0);
-	dlist_init(&waiters->waiting);
 }
 
 static void
@@ -130,50 +129,44 @@ mine(void)
 	return &waiters->sessions[MyProc - ProcGlobal->allProcs];
 }
 
-/* ---- matching ---- */
+/* ---- telling ---- */
 
-static uint64
-hash(const char *bytes, int length)
-{
-	return hash_bytes_extended((const unsigned char *) bytes, length, 0);
-}
-
-static void
-make_match(Match *match, const Worker *worker)
-{
-	match->all_queues = worker->all_queues || worker->queues.count > MATCH_QUEUES;
-	match->min_priority = worker->min_priority;
-	match->max_priority = worker->max_priority;
-	match->prefix_length = 0;
-	match->nqueues = 0;
-	if (worker->namespace != NULL)
-	{
-		match->prefix_length = VARSIZE_ANY_EXHDR(worker->namespace);
-		match->prefix = hash(VARDATA_ANY(worker->namespace), match->prefix_length);
-	}
-	for (int i = 0; !match->all_queues && i < worker->queues.count; i++)
-		match->queues[match->nqueues++] =
-			hash(VARDATA_ANY(worker->queues.names[i]), VARSIZE_ANY_EXHDR(worker->queues.names[i]));
-}
-
+/*
+ * Tells the client of a session that there is work; the lock is held. Returns whether the
+ * background worker has to do it. A session of a worker that has a channel of its own does it
+ * itself: it takes the signal for one that notifications have come, looks for them in a transaction
+ * if it LISTENs, and says so when that commits. So it costs nobody else anything; a real NOTIFY
+ * would wake all sessions of the database that LISTEN.
+ */
 static bool
-matches(const Match *match, const LaneTag *event)
+tell(Session *session)
 {
-	uint64 queue;
+	if (session->by_latch)
+		SetLatch(&ProcGlobal->allProcs[session - waiters->sessions].procLatch);
+	else if (session->wake == WAKE_WORKER)
+	{
+		session->tell = true;
+		if (session->pid != MyProcPid)
+			(void) SendProcSignal(session->pid, PROCSIG_NOTIFY_INTERRUPT, session->backend);
+	}
+	else
+		session->notify = true;
+	return session->notify;
+}
 
-	if (event->length == 0) /* any lane */
-		return true;
-	if (event->priority < match->min_priority || event->priority > match->max_priority)
-		return false;
-	if (match->all_queues)
-		return match->prefix_length == 0 ||
-			   (event->length > match->prefix_length &&
-				hash(event->queue, match->prefix_length) == match->prefix);
-	queue = hash(event->queue, event->length);
-	for (int i = 0; i < match->nqueues; i++)
-		if (match->queues[i] == queue)
-			return true;
-	return false;
+/* When a transaction of the session commits; before, since it allocates. */
+static void
+tell_client(XactEvent event, void *arg)
+{
+	char channel[64];
+
+	if (event != XACT_EVENT_PRE_COMMIT || !mine()->tell)
+		return;
+	lock();
+	mine()->tell = false;
+	snprintf(channel, sizeof(channel), "haul_worker_" INT64_FORMAT, mine()->worker);
+	unlock();
+	NotifyMyFrontEnd(channel, "", MyProcPid);
 }
 
 /* ---- waking; the lock is held ---- */
@@ -187,74 +180,172 @@ stop_waiting(Session *session)
 		pg_atomic_fetch_sub_u32(&waiters->nwaiting, 1);
 	}
 	session->state = SESSION_BUSY;
-	session->notify = false;
+	session->tell = session->notify = false;
 }
 
-/* No rest is longer than the longest; unless the clock was set back. */
+/* Returns whether the background worker has to notify it. */
 static bool
-rests(const Session *session, TimestampTz now)
-{
-	return session->rests_until > now && session->rests_until <= now + LONGEST_PAUSE;
-}
-
-static void
-wake(Session *session, const LaneTag *event, LaneKey from, uint64 sequence, TimestampTz now)
+wake(Session *session, uint64 sequence, TimestampTz now)
 {
 	stop_waiting(session);
 	session->state = SESSION_WOKEN;
 	session->woken = sequence;
+	session->counted_on = now + COUNTED_ON_FOR;
 	session->reminder = FIRST_REMINDER;
 	session->overdue_at = now + FIRST_REMINDER;
-	session->passed_on = false;
-	session->event = *event;
-	session->from = from;
-	if (session->by_latch)
-		SetLatch(&ProcGlobal->allProcs[session - waiters->sessions].procLatch);
-	else
-		session->notify = true;
+	session->subscription->woken = session;
+	return tell(session);
 }
 
-/* Wakes at most so many sessions that have been waiting since before the event, rather not those
- * that rest. Returns how many; *notify is whether one of them is to be notified. */
-static int
-wake_matching(const LaneTag *event, LaneKey from, uint64 sequence, int64 count, bool *notify)
+/* False when it has been called for too much else. */
+static bool
+add_call(Session *session, const Work *work, uint64 sequence, int64 jobs)
 {
-	int woken = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	WaiterCall *call = NULL;
 
-	*notify = false;
-	for (int resting = 0; resting <= 1 && woken < count; resting++)
+	for (int i = 0; i < session->ncalls && call == NULL; i++)
+		if (audience_is(&session->calls[i].work.audience, &work->audience) &&
+			memcmp(&session->calls[i].work.lane, &work->lane, sizeof(LaneTag)) == 0)
+			call = &session->calls[i];
+	if (call != NULL)
 	{
-		dlist_mutable_iter iter;
+		call->work.from = lane_key_min(call->work.from, work->from);
+		call->work.jobs += jobs;
+		call->sequence = Max(call->sequence, sequence);
+		return true;
+	}
+	if (session->ncalls == WAITER_CALLS)
+		return false;
+	call = &session->calls[session->ncalls++];
+	call->work = *work;
+	call->work.jobs = jobs;
+	call->sequence = sequence;
+	return true;
+}
 
-		dlist_foreach_modify(iter, &waiters->waiting)
+static void
+remove_call(Session *session, int i)
+{
+	session->calls[i] = session->calls[--session->ncalls];
+}
+
+static int64
+room_left(const Session *session)
+{
+	int64 room = session->room;
+
+	for (int i = 0; i < session->ncalls; i++)
+		room -= session->calls[i].work.jobs;
+	return room;
+}
+
+/* Leaves jobs to sessions that have been woken, and have room for more. Returns how many jobs; adds
+ * to *called how many sessions. */
+static int64
+count_on_woken(const Work *work, uint64 sequence, TimestampTz now, int *called)
+{
+	int64 jobs = 0;
+	SubscriptionScan scan;
+	Subscription *subscription;
+
+	subscription_scan(&scan, &work->lane, &work->audience);
+	while (jobs < work->jobs && (subscription = subscription_next(&scan)) != NULL)
+	{
+		Session *session = subscription->woken;
+		int64 room;
+
+		if (session == NULL || session->subscription != subscription ||
+			session->state != SESSION_WOKEN || session->counted_on < now ||
+			!audience_admits(&work->audience, session->name))
+			continue;
+		room = Min(room_left(session), work->jobs - jobs);
+		if (room > 0 && add_call(session, work, sequence, room))
+		{
+			jobs += room;
+			++*called;
+		}
+	}
+	return jobs;
+}
+
+/* Of the sessions that have been waiting since before the event, the last to begin. */
+static Session *
+find_waiting(const Work *work, uint64 sequence)
+{
+	Session *newest = NULL;
+	SubscriptionScan scan;
+	Subscription *subscription;
+
+	subscription_scan(&scan, &work->lane, &work->audience);
+	while ((subscription = subscription_next(&scan)) != NULL)
+	{
+		dlist_iter iter;
+
+		dlist_foreach(iter, &subscription->waiting)
 		{
 			Session *session = dlist_container(Session, node, iter.cur);
 
-			if (woken == count)
+			if (newest != NULL && session->waiting_since < newest->waiting_since)
 				break;
-			if (session->database != event->database || session->waiting_since > sequence ||
-				rests(session, now) != resting || !matches(&session->match, event))
-				continue;
-			wake(session, event, from, sequence, now);
-			*notify |= session->notify;
-			woken++;
+			if (session->waiting_since <= sequence &&
+				audience_admits(&work->audience, session->name))
+			{
+				newest = session;
+				break;
+			}
 		}
 	}
+	return newest;
+}
+
+/* Wakes such sessions, until they have room for so many jobs. Returns how many; sets *notify if the
+ * background worker has to notify one of them. */
+static int
+wake_waiting(const Work *work, uint64 sequence, int64 jobs, TimestampTz now, bool *notify)
+{
+	int woken = 0;
+	Session *session;
+
+	while (jobs > 0 && (session = find_waiting(work, sequence)) != NULL)
+	{
+		int64 share = Min(jobs, session->room);
+
+		*notify |= wake(session, sequence, now);
+		(void) add_call(session, work, sequence, share);
+		jobs -= share;
+		woken++;
+	}
+	pg_atomic_fetch_add_u64(&waiters->wakeups, woken);
 	return woken;
 }
 
-/* Passes on a call that the session did not follow. Returns whether there is something to notify.
- */
+/* Passes on all that the session owes. Returns whether there is something to notify. */
 static bool
-pass_on(Session *session)
+pass_on_all(Session *session)
 {
-	bool notify;
+	bool notify = false;
 
-	if (session->state != SESSION_WOKEN || session->passed_on)
-		return false;
-	session->passed_on = true;
-	(void) wake_matching(&session->event, session->from, session->woken, 1, &notify);
+	while (session->ncalls > 0)
+	{
+		WaiterCall call = session->calls[0];
+
+		remove_call(session, 0);
+		(void) wake_waiting(&call.work, call.sequence, call.work.jobs, GetCurrentTimestamp(),
+							&notify);
+	}
+	return notify;
+}
+
+/* It does not wait for anybody any more. Returns whether there is something to notify. */
+static bool
+give_up_waiting(Session *session)
+{
+	bool notify = pass_on_all(session);
+
+	stop_waiting(session);
+	if (session->subscription != NULL)
+		subscription_leave(session->subscription);
+	session->subscription = NULL;
 	return notify;
 }
 
@@ -323,8 +414,7 @@ session_ends(int code, Datum arg)
 	session->owned = false;
 	/* without anybody who waits, the background worker may end */
 	call = session->state != SESSION_BUSY;
-	(void) pass_on(session);
-	stop_waiting(session);
+	(void) give_up_waiting(session);
 	if (worker != 0 && owned && !has_session(database, worker))
 	{
 		note_departure(database, worker, session->process);
@@ -337,7 +427,7 @@ session_ends(int code, Datum arg)
 
 /* Binds the session to the worker; on behalf of another one it does not wait any more. */
 static void
-bind(const Worker *worker, bool owns, bool stop)
+bind(const Worker *worker, bool owns, bool looks)
 {
 	static bool registered = false;
 	pid_t process;
@@ -349,30 +439,42 @@ bind(const Worker *worker, bool owns, bool stop)
 	if (!registered)
 	{
 		before_shmem_exit(session_ends, (Datum) 0);
+		RegisterXactCallback(tell_client, NULL);
 		registered = true;
 	}
 	session = mine();
 	owns |= worker->wake == WAKE_WORKER;
 	if (session->worker == worker->id && session->database == MyDatabaseId &&
-		session->owned >= owns && (!stop || session->state == SESSION_BUSY))
+		session->owned >= owns && (!looks || session->state == SESSION_BUSY))
 		return;
 
 	process = owns ? client_process() : 0;
 	lock();
-	if (session->worker != worker->id)
+	if (session->worker != worker->id || session->database != MyDatabaseId)
 	{
-		notify = pass_on(session);
-		stop_waiting(session);
+		notify = give_up_waiting(session);
 		session->owned = false;
 	}
 	else if (session->state == SESSION_WOKEN)
-		session->notify =
-			false; /* stays woken until its look is over, lest an error lose the call */
+	{
+		/* stays woken until its look is over, lest an error lose the calls */
+		session->tell = session->notify = false;
+		session->looks_since = ++waiters->sequence;
+		session->counted_on = GetCurrentTimestamp() + COUNTED_ON_FOR;
+		if (!subscription_is_of(session->subscription, worker))
+			notify = pass_on_all(session);
+	}
 	else
+	{
+		notify = pass_on_all(session);
 		stop_waiting(session);
+	}
 	session->database = MyDatabaseId;
 	session->worker = worker->id;
+	session->name = name_hash(worker->name, 0);
 	session->wake = worker->wake;
+	session->pid = MyProcPid;
+	session->backend = haul_my_backend();
 	if (owns && !session->owned)
 		session->process = process;
 	session->owned |= owns;
@@ -394,25 +496,99 @@ waiter_enter(const Worker *worker)
 	bind(worker, false, true);
 }
 
-bool
-waiter_wait(const Worker *worker, bool by_latch, uint64 events)
+/* Whether a look that left room has seen to all that the session was called for. */
+static bool
+takes_surely(const Session *session, const WaiterCall *call)
+{
+	return !session->subscription->vague && audience_is_exact(&call->work.audience);
+}
+
+int
+waiter_looked(bool has_room, WaiterCall *calls)
 {
 	Session *session;
+	int count = 0;
 
-	if (!haul_is_preloaded() || (worker->wake == WAKE_NONE && !by_latch))
+	if (!haul_is_preloaded() || mine()->ncalls == 0)
+		return 0;
+	session = mine();
+	lock();
+	for (int i = session->ncalls - 1; i >= 0; i--)
+	{
+		const WaiterCall *call = &session->calls[i];
+		bool late = call->sequence > session->looks_since;
+
+		if (has_room && late)
+			continue;
+		if ((has_room && takes_surely(session, call)) ||
+			find_waiting(&call->work, call->sequence) == NULL)
+			remove_call(session, i);
+		else
+			calls[count++] = *call;
+	}
+	unlock();
+	return count;
+}
+
+void
+waiter_pass_on(const Work *left, uint64 sequence)
+{
+	bool notify = false;
+
+	lock();
+	(void) wake_waiting(left, sequence, left->jobs, GetCurrentTimestamp(), &notify);
+	unlock();
+	if (notify)
+		database_wake_worker(MyDatabaseId);
+}
+
+void
+waiter_passed_on(const WaiterCall *calls, int count)
+{
+	Session *session = mine();
+
+	lock();
+	for (int i = 0; i < count; i++)
+		for (int j = session->ncalls - 1; j >= 0; j--)
+			if (session->calls[j].sequence == calls[i].sequence &&
+				session->calls[j].work.jobs == calls[i].work.jobs)
+				remove_call(session, j);
+	unlock();
+}
+
+bool
+waiter_wait(const Worker *worker, bool by_latch, int room, uint64 events)
+{
+	Session *session;
+	bool again;
+
+	if (!haul_is_preloaded())
 		return false;
+	if (worker->wake == WAKE_NONE && !by_latch)
+	{
+		waiter_leave();
+		return false;
+	}
 	session = mine();
 	lock();
 	stop_waiting(session);
-	make_match(&session->match, worker);
+	if (session->subscription != NULL && !subscription_is_of(session->subscription, worker))
+	{
+		subscription_leave(session->subscription);
+		session->subscription = NULL;
+	}
+	if (session->subscription == NULL)
+		session->subscription = subscription_join(worker);
 	session->by_latch = by_latch;
+	session->room = room;
 	session->state = SESSION_WAITING;
-	session->waiting_since = ++waiters->sequence;
-	dlist_push_tail(&waiters->waiting, &session->node);
+	session->waiting_since = session->looks_since = ++waiters->sequence;
+	dlist_push_head(&session->subscription->waiting, &session->node);
 	pg_atomic_fetch_add_u32(&waiters->nwaiting, 1);
+	again = session->ncalls > 0 || pg_atomic_read_u64(&waiters->events) != events;
 	unlock();
 	database_want_worker();
-	return pg_atomic_read_u64(&waiters->events) != events;
+	return again;
 }
 
 void
@@ -420,11 +596,11 @@ waiter_leave(void)
 {
 	bool notify;
 
-	if (!haul_is_preloaded())
+	if (!haul_is_preloaded() || mine()->state == SESSION_BUSY)
 		return;
 	lock();
-	/* a call that came while it looked may be for a job that it could not see */
-	notify = pass_on(mine());
+	/* what it has been called for while it looked may be a job that it could not see */
+	notify = pass_on_all(mine());
 	stop_waiting(mine());
 	unlock();
 	if (notify)
@@ -434,70 +610,16 @@ waiter_leave(void)
 void
 waiter_wake_myself(void)
 {
-	LaneTag any = {.database = MyDatabaseId};
 	bool notify = false;
 
 	if (!waiter_is_waiting())
 		return;
 	lock();
 	if (mine()->state == SESSION_WAITING)
-	{
-		wake(mine(), &any, LANE_LOWEST, ++waiters->sequence, GetCurrentTimestamp());
-		mine()->passed_on = true; /* nobody else is needed */
-		notify = mine()->notify;
-	}
+		notify = wake(mine(), ++waiters->sequence, GetCurrentTimestamp());
 	unlock();
 	if (notify)
 		database_wake_worker(MyDatabaseId);
-}
-
-bool
-waiter_was_woken(LaneTag *event, LaneKey *from)
-{
-	bool woken = false;
-
-	if (!haul_is_preloaded() || mine()->state != SESSION_WOKEN)
-		return false;
-	lock();
-	if (mine()->state == SESSION_WOKEN && !mine()->passed_on)
-	{
-		*event = mine()->event;
-		*from = mine()->from;
-		woken = true;
-	}
-	unlock();
-	return woken;
-}
-
-void
-waiter_looked(bool found, bool others_needed)
-{
-	Session *session;
-	bool notify = false;
-
-	if (!haul_is_preloaded() || mine()->state != SESSION_WOKEN)
-		return;
-	session = mine();
-	lock();
-	if (others_needed)
-		notify = pass_on(session);
-	stop_waiting(session);
-	if (found)
-		session->pause = 0;
-	else
-	{
-		session->pause = session->pause == 0 ? FIRST_PAUSE : Min(2 * session->pause, LONGEST_PAUSE);
-		session->rests_until = GetCurrentTimestamp() + session->pause;
-	}
-	unlock();
-	if (notify)
-		database_wake_worker(MyDatabaseId);
-}
-
-TimestampTz
-waiter_rests_until(void)
-{
-	return haul_is_preloaded() && rests(mine(), GetCurrentTimestamp()) ? mine()->rests_until : 0;
 }
 
 bool
@@ -515,20 +637,25 @@ waiter_any(void)
 }
 
 int
-waiter_wake(const LaneTag *tag, LaneKey from, int64 jobs)
+waiter_wake(const Work *work)
 {
-	bool notify;
-	int woken;
+	bool notify = false;
+	int called = 0;
+	TimestampTz now;
+	int64 left;
 
 	pg_atomic_fetch_add_u64(&waiters->events, 1);
 	if (!waiter_any())
 		return 0;
+	now = GetCurrentTimestamp();
 	lock();
-	woken = wake_matching(tag, from, ++waiters->sequence, jobs, &notify);
+	waiters->sequence++;
+	left = work->jobs - count_on_woken(work, waiters->sequence, now, &called);
+	called += wake_waiting(work, waiters->sequence, left, now, &notify);
 	unlock();
 	if (notify)
-		database_wake_worker(tag->database);
-	return woken;
+		database_wake_worker(work->lane.database);
+	return called;
 }
 
 void
@@ -546,8 +673,7 @@ waiter_worker_gone(int64 worker)
 
 		if (session->worker != worker || session->database != MyDatabaseId)
 			continue;
-		notify |= pass_on(session);
-		stop_waiting(session);
+		notify |= give_up_waiting(session);
 		/* one that waited in haul.checkout_wait learns of it */
 		if (session->by_latch)
 			SetLatch(&ProcGlobal->allProcs[i].procLatch);
@@ -574,31 +700,30 @@ waiter_count(Oid database)
 	return count;
 }
 
-int
-waiter_notices(Oid database, Notice *notices, int max, TimestampTz *next)
+uint64
+waiter_wakeups(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	return pg_atomic_read_u64(&waiters->wakeups);
+}
+
+int
+waiter_notices(Oid database, Notice *notices, int max)
+{
 	int count = 0;
 
-	*next = DT_NOEND;
 	LWLockAcquire(haul_lock(HAUL_LOCK_WAITERS), LW_SHARED);
 	for (int i = 0; i < MaxBackends && count < max; i++)
 	{
-		Session *session = &waiters->sessions[i];
+		const Session *session = &waiters->sessions[i];
 		Notice *notice = &notices[count];
 
 		if (!session->notify || session->database != database)
 			continue;
-		if (rests(session, now))
-		{
-			*next = Min(*next, session->rests_until);
-			continue;
-		}
 		notice->session = i;
 		notice->woken = session->woken;
 		notice->worker = session->wake == WAKE_WORKER ? session->worker : 0;
-		notice->length = session->event.length;
-		memcpy(notice->queue, session->event.queue, notice->length);
+		notice->length = session->ncalls > 0 ? session->calls[0].work.lane.length : 0;
+		memcpy(notice->queue, session->calls[0].work.lane.queue, notice->length);
 		notice->queue[notice->length] = '\0';
 		count++;
 	}
@@ -630,12 +755,14 @@ waiter_remind_overdue(Oid database, TimestampTz now)
 	{
 		Session *session = &waiters->sessions[i];
 
-		if (session->state != SESSION_WOKEN || session->database != database)
+		if (session->database != database ||
+			(session->state != SESSION_WOKEN && session->ncalls == 0))
 			continue;
 		if (session->overdue_at <= now)
 		{
-			(void) pass_on(session);
-			session->notify = !session->by_latch;
+			(void) pass_on_all(session);
+			/* not by itself any more: perhaps another session of the worker LISTENs */
+			session->notify = session->state == SESSION_WOKEN && !session->by_latch;
 			session->reminder = Min(2 * session->reminder, LONGEST_REMINDER);
 			session->overdue_at = now + session->reminder;
 		}

@@ -5,11 +5,16 @@
  * woken or checks out again. Nobody misses a job:
  * - The checkout notes the number of events before it takes its snapshot, registers
  *   as waiting, and looks again if there were events since.
- * - Whoever made jobs claimable counts an event once they are visible, then wakes as
- *   many waiting sessions as there are jobs, those that wait longest first.
- * - A session that was woken, has looked, and still sees a job of those it was woken
- *   for passes the call on, to those that have been waiting since before the event.
- *   So does the background worker for a session that does not come.
+ * - Whoever made jobs claimable counts an event once they are visible, then calls
+ *   sessions that take such jobs, until they have room for all: first those that have been
+ *   woken already and not done with their look, then, of those that wait, the last to begin.
+ *   So few stay awake, and take jobs by the batch.
+ * - A session owes what it is called for until it has looked. With room left, it has seen all that
+ *   it takes, and looks once more for what it has been called for meanwhile. If it has none left,
+ *   or may not have been able to take the jobs, it passes on what is still there: to those that
+ * have been waiting since before the event, since whoever began later has seen it himself.
+ * - A session that ends passes on all it owes; so does the background worker for one that does not
+ *   come.
  *
  * test/model checks this. Sessions are also how the death of a worker shows: see
  * waiter_departures().
@@ -21,8 +26,18 @@
 
 #include "utils/timestamp.h"
 
+#include "rows/audience.h"
 #include "rows/worker.h"
 #include "shared/lane.h"
+
+/* Jobs of a lane that may be claimed, all for one audience. */
+typedef struct Work
+{
+	LaneTag lane;
+	Audience audience;
+	LaneKey from; /* none of them lies below */
+	int64 jobs;
+} Work;
 
 /* ---- for the checkout; all of these do nothing when not preloaded ---- */
 
@@ -35,34 +50,40 @@ extern void waiter_bind(const Worker *worker, bool owns);
 /* The same; and it does not wait any more, since it looks now. */
 extern void waiter_enter(const Worker *worker);
 
-/* The session waits: to be woken by its latch (haul.checkout_wait), or as the worker wants it.
- * Returns whether there were events since, so that the caller must look again. */
-extern bool waiter_wait(const Worker *worker, bool by_latch, uint64 events);
+/* What a session has been called for. */
+typedef struct WaiterCall
+{
+	Work work;
+	uint64 sequence; /* of the event */
+} WaiterCall;
 
-/* The session, which waits, found something after all. */
+#define WAITER_CALLS 4 /* of one session at a time */
+
+/* The look is over, with room for more jobs or not. Fills in what others may be needed for, and
+ * returns how many that are; the caller passes on what is left of that, then says so. */
+extern int waiter_looked(bool has_room, WaiterCall *calls);
+extern void waiter_pass_on(const Work *left, uint64 sequence);
+extern void waiter_passed_on(const WaiterCall *calls, int count);
+
+/* The session waits, with room for so many jobs: to be woken by its latch (haul.checkout_wait), or
+ * as the worker wants it. Returns whether there were events since, so that the caller must look
+ * again.
+ */
+extern bool waiter_wait(const Worker *worker, bool by_latch, int room, uint64 events);
+
+/* The session takes no more, or not now. */
 extern void waiter_leave(void);
 
 /* The session waits, but something came while it looked: treats it as woken. */
 extern void waiter_wake_myself(void);
-
-/* Whether the session has been woken and nobody in its place, and for what: jobs of the lane (an
- * empty queue: of any) that do not lie below the key. */
-extern bool waiter_was_woken(LaneTag *event, LaneKey *from);
-
-/* The look is over. A session that was woken passes the call on if others are needed. */
-extern void waiter_looked(bool found, bool others_needed);
-
-/* The session, woken, had better not look before: it has found nothing lately. */
-extern TimestampTz waiter_rests_until(void);
 
 /* Whether the session waits and has not been woken. */
 extern bool waiter_is_waiting(void);
 
 /* ---- at the end of a transaction; these raise no errors ---- */
 
-/* So many jobs of the lane, none of which lies below the key, may be claimed now. Returns how many
- * sessions are woken for them. */
-extern int waiter_wake(const LaneTag *tag, LaneKey from, int64 jobs);
+/* The work is there. Returns how many sessions are called for it. */
+extern int waiter_wake(const Work *work);
 /* Whether anybody waits at all. */
 extern bool waiter_any(void);
 /* The worker has no row any more. */
@@ -71,6 +92,8 @@ extern void waiter_worker_gone(int64 worker);
 /* ---- for the background worker ---- */
 
 extern int waiter_count(Oid database);
+/* How often a session was woken since the server started, in all databases. */
+extern uint64 waiter_wakeups(void);
 
 /* A NOTIFY to be sent. */
 typedef struct Notice
@@ -82,9 +105,8 @@ typedef struct Notice
 	char queue[QUEUE_BYTES + 1];
 } Notice;
 
-/* The notices to send in the database now, at most max. They stay until marked as sent. *next is
- * when there will be more (DT_NOEND: unknown). */
-extern int waiter_notices(Oid database, Notice *notices, int max, TimestampTz *next);
+/* The notices to send in the database, at most max. They stay until marked as sent. */
+extern int waiter_notices(Oid database, Notice *notices, int max);
 extern void waiter_notices_sent(const Notice *notices, int count);
 
 /* Passes on the calls of sessions that have not come in time, and reminds those. Returns when to

@@ -58,6 +58,19 @@ TEST_F(background_databases, an_unserved_one_is_served_again_as_soon_as_it_is_li
                "the background worker is with who waits");
 }
 
+// The transaction began when enqueuers had to notify themselves, and ends when they need not any more.
+TEST_F(background_databases, who_listens_hears_of_a_job_of_before_it_was_served) {
+    session database(one), enqueuer(one), listener(one);
+    server.set("haul.databases", "two");
+    await_unserved(database);
+    listener.exec("LISTEN haul");
+    enqueuer.exec("BEGIN; INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'new')");
+    server.set("haul.databases", "*");
+    await_served(database);
+    enqueuer.exec("COMMIT");
+    wait_until([&] { return !listener.notifications().empty(); }, "the listener hears of it", soon);
+}
+
 TEST_F(background_databases, a_list_that_is_none_is_refused) {
     session database(one);
     await_served(database);

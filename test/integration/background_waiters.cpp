@@ -92,6 +92,36 @@ TEST_F(background_waiters, of_hundreds_of_long_polls_as_many_return_as_there_are
     EXPECT_THAT(check(dsn), IsEmpty());
 }
 
+// By whatever way they wait.
+TEST_F(background_waiters, of_hundreds_that_take_something_else_none_is_woken) {
+    std::vector<std::unique_ptr<waiting_worker>> listeners;
+    std::vector<session> polls;
+    for (int n = 0; n < 80; ++n) {
+        for (const char* wake : {"worker", "queue"}) {
+            listeners.push_back(std::make_unique<waiting_worker>(dsn, wake, R"("kinds": ["another"])"));
+            EXPECT_EQ(listeners.back()->work(), 0);
+        }
+        polls.emplace_back(dsn);
+        const std::string id =
+            polls.back().text("SELECT haul.register_worker('w', '{\"kinds\": [\"another\"]}')");
+        polls.back().send("CALL haul.checkout_wait(" + id + ", 1, '1 h')");
+    }
+    wait_until([&] { return background_of(database).waiting == 240; }, "all wait");
+    const auto before = background_of(database).wakeups;
+    for (int n = 0; n < 50; ++n)
+        insert(1);
+    EXPECT_EQ(background_of(database).wakeups, before);
+
+    // What nobody waited for is there for the first that takes it, and the next is called for.
+    waiting_worker worker(dsn);
+    EXPECT_EQ(worker.work_until_idle(), 50);
+    insert(1);
+    worker.await_call();
+    EXPECT_EQ(background_of(database).wakeups, before + 1);
+    EXPECT_EQ(worker.work(), 1);
+    EXPECT_TRUE(std::all_of(polls.begin(), polls.end(), [](session& poll) { return poll.busy(); }));
+}
+
 TEST_F(background_waiters, do_not_keep_the_server_from_shutting_down) {
     std::vector<std::unique_ptr<waiting_worker>> listeners;
     std::vector<session> polls;

@@ -16,12 +16,12 @@
 #define ONE_PER_JOB 6             /* an event wakes no more sessions than there are jobs */
 #define ROLLED_BACK_IS_SILENT 7   /* an insert that is rolled back wakes nobody */
 #define CLAIMS_WAKE 8             /* claims that are rolled back are an event */
-#define PASSED_ON_IF_LEFT 9       /* a woken session passes the call on if what it was for is left after its look */
-#define PASSED_ON_WHEN_LEAVING 10 /* and one that was woken while its second look filled its room */
+#define PASSED_ON_IF_LEFT 9       /* a session whose room is full passes on what is left of what it was called for */
+#define PASSED_ON_WHEN_LEAVING 10 /* and what it has been called for while it looked */
 #define PASSED_ON_AT_END 11       /* and one that ends */
 #define PASSED_ON_WHEN_OVERDUE 12 /* for one that does not come, the background worker does it */
 #define PASSED_TO_OLDER 13        /* the call goes to a session that waits since before the event */
-#define WOKEN_UNTIL_LOOKED 14     /* the duty to pass it on ends with the look, not when that begins */
+#define OWED_UNTIL_LOOKED 14      /* the duty to pass it on ends with the look, not when that begins */
 #define WAITS_WITH_ROOM 15        /* a session waits as long as it has room */
 #define UNSERVED_NOTIFY 16        /* where no background worker serves the database, enqueuers notify all */
 #define NOTICE_UNTIL_SENT 17      /* a notice is due until its NOTIFY has been committed */
@@ -29,6 +29,11 @@
 #define ASKED_BEFORE_WORK 19      /* the background worker forgets that it was asked for before it looks for work */
 #define FAILED_IS_STARTED 20      /* one that failed is started again, asked for or not */
 #define ENDED_LOOKS_BACK 21       /* one that ended asks for another if somebody began to wait meanwhile */
+#define COUNTED_ON_IF_WOKEN 22    /* a job may be left to a session that has been woken, or looks because it was */
+#define LATE_IS_OWED 23           /* what it is called for during a look is not done with that look */
+#define VAGUE_MATCHES 24          /* a session of which it is not known what it takes is woken for everything */
+#define VAGUE_PASSES_ON 25        /* and passes on what it may not take */
+#define UNKNOWN_PASSED_ON 26      /* so does one that was woken for jobs of kinds that are not known */
 
 #ifndef BROKEN
 #define BROKEN 0
@@ -62,10 +67,20 @@
 #define FAILURES 0 /* of the background worker */
 #endif
 
+#ifndef VAGUE
+#define VAGUE 0 /* set of the sessions of which is not known what they take */
+#endif
+#ifndef UNKNOWN_KINDS
+#define UNKNOWN_KINDS 0 /* it is not known which kinds are inserted */
+#endif
+
 #define JOBS 2
+#define UNKNOWN 2 /* a kind */
+#define KINDS 3   /* with that */
 
 /* Session 0 takes both kinds, session 1 the first, session 2 the second. */
 #define takes(me, kind) ((me) == 0 || (me) == 1 + (kind))
+#define vague(me) (VAGUE >> (me) & 1)
 
 /* ---- the table of jobs ---- */
 
@@ -107,16 +122,18 @@ bool unattended;    /* sessions wait, and no background worker is there or has b
 proctype enqueuer(byte new)
 {
     bool notifies;
+    byte kind;
 
+    kind = (UNKNOWN_KINDS -> UNKNOWN : new);
     notifies = NOTIFY && rule(UNSERVED_NOTIFY) && (!served || !runs && somebody_waits);
     if
     :: rule(COUNTED_WHEN_VISIBLE)
-    :: else -> wake_for(new, 1)
+    :: else -> wake_for(kind, 1)
     fi;
     if
     :: job[new].state = READY;
         if
-        :: rule(COUNTED_WHEN_VISIBLE) -> wake_for(new, 1)
+        :: rule(COUNTED_WHEN_VISIBLE) -> wake_for(kind, 1)
         :: else
         fi;
         if
@@ -132,7 +149,7 @@ proctype enqueuer(byte new)
     :: true -> /* rolled back */
         if
         :: rule(ROLLED_BACK_IS_SILENT)
-        :: else -> wake_for(new, 0)
+        :: else -> wake_for(kind, 0)
         fi
     fi
 }
@@ -177,8 +194,8 @@ proctype worker(byte me)
 {
     byte room = ROOM;
     byte noted, seen, next, found;
-    bool needed, again;
-    bool duty; /* stands for the state WOKEN when a rule is broken */
+    byte duty[KINDS]; /* what it may have to pass on: numbers of calls */
+    bool again, second;
 
     if
     :: ASLEEP >> me & 1 -> goto sleeps
@@ -191,46 +208,72 @@ checkout:
         session[me].sleeps = false;
         enter(me)
     }
+looking:
     if
     :: rule(NOTED_BEFORE_SNAPSHOT) -> noted = events; take_snapshot()
     :: else -> take_snapshot(); noted = events
     fi;
-    look(me);
+    if
+    :: rule(OWED_UNTIL_LOOKED) || second
+    :: else -> d_step { duty[0] = session[me].call[0]; duty[1] = session[me].call[1]; owe_nothing(me) }
+    fi;
+    if
+    :: look(me)
+    :: deaths > 0 -> deaths--; goto fails
+    fi;
     if
     :: true
     :: deaths > 0 -> deaths--; goto ends
     :: deaths > 0 -> deaths--; goto fails
     fi;
-    needed = rule(PASSED_ON_IF_LEFT) &&
-        job[session[me].lane].state == READY && job[session[me].lane].claimed != me + 1;
-    atomic {
-        looked(me, needed);
-        needed = false;
-        seen = 0
+    if
+    :: rule(OWED_UNTIL_LOOKED) || second
+    :: else -> d_step { session[me].call[0] = duty[0]; session[me].call[1] = duty[1] }
+    fi;
+
+    /* its duties */
+    d_step {
+        looked_for(me, 0, found == room);
+        looked_for(me, 1, found == room);
+        looked_for(me, UNKNOWN, found == room)
     }
+    if
+    :: duty[0] > 0 || duty[1] > 0 || duty[UNKNOWN] > 0 ->
+        d_step { /* another snapshot; what it has claimed itself is not ready any more */
+            seen = 0;
+            for (i_ : 0 .. JOBS - 1) {
+                seen = seen | (job[i_].state == READY && job[i_].claimed != me + 1) << i_
+            }
+            i_ = 0
+        }
+        atomic {
+            pass_on_left(me, 0, seen);
+            pass_on_left(me, 1, seen);
+            pass_on_left(me, UNKNOWN, seen)
+        }
+    :: else
+    fi;
 
     /* waits for more */
     if
-    :: found == room
-    :: found < room && rule(WAITS_BEFORE_COMPARING) ->
-        d_step { wait(me) }
-        again = events != noted
-    :: found < room && !rule(WAITS_BEFORE_COMPARING) ->
-        again = events != noted;
-        d_step { wait(me) }
+    :: found == room || second && found > 0 && !rule(WAITS_WITH_ROOM) -> atomic { leave(me) }
+    :: else -> session[me].looks = 0
     fi;
-    wanted = wanted || NOTIFY && !runs && found < room;
     if
-    :: again && rule(LOOKS_AGAIN) && found == 0 ->
-        take_snapshot();
-        look(me);
+    :: found == room || second
+    :: else ->
         if
-        :: found == room || found > 0 && !rule(WAITS_WITH_ROOM) -> atomic { leave(me) }
+        :: rule(WAITS_BEFORE_COMPARING) -> d_step { wait(me, room - found) } again = events != noted || owes(me)
+        :: else -> again = events != noted || owes(me); d_step { wait(me, room - found) }
+        fi;
+        wanted = wanted || NOTIFY && !runs;
+        if
+        :: again && rule(LOOKS_AGAIN) && found == 0 -> d_step { again = false; second = true; session[me].looks = calls } goto looking
+        :: again && rule(LOOKS_AGAIN) && found > 0 -> atomic { wake_myself(me) }
         :: else
         fi
-    :: again && rule(LOOKS_AGAIN) && found > 0 -> atomic { wake_myself(me) }
-    :: else
     fi;
+    second = false;
     d_step { noted = 0; again = false; seen = 0; next = 0 }
 
     if
@@ -276,7 +319,7 @@ fails:
         :: job[next].claimed == me + 1 ->
             job[next].claimed = 0;
             if
-            :: rule(CLAIMS_WAKE) -> wake_for(next, 1)
+            :: rule(CLAIMS_WAKE) -> wake_for(UNKNOWN, 1)
             :: else
             fi
         :: else
@@ -323,7 +366,7 @@ starts:
         d_step { /* reads them */
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
-                notices[i_] = (session[i_].notice -> session[i_].call : 0);
+                notices[i_] = (session[i_].notice -> session[i_].woken : 0);
                 session[i_].notice = session[i_].notice && rule(NOTICE_UNTIL_SENT)
             }
             i_ = 0
@@ -341,7 +384,7 @@ starts:
             i_ = 0;
             for (i_ : 0 .. SESSIONS - 1) {
                 if
-                :: notices[i_] > 0 && (session[i_].call == notices[i_] || !rule(NOTICE_OF_A_CALL)) ->
+                :: notices[i_] > 0 && (session[i_].woken == notices[i_] || !rule(NOTICE_OF_A_CALL)) ->
                     session[i_].notice = false
                 :: else
                 fi;
@@ -389,7 +432,7 @@ init
         wanted = NOTIFY; /* a server that has just started */
         for (n : 0 .. SESSIONS - 1) {
             if
-            :: ASLEEP >> n & 1 -> wait(n)
+            :: ASLEEP >> n & 1 -> wait(n, ROOM)
             :: else
             fi
         }
@@ -408,7 +451,7 @@ init
     timeout; /* all is over */
     d_step {
         for (i_ : 0 .. SESSIONS - 1) {
-            unattended = unattended || NOTIFY && waits(i_) && !runs && !wanted;
+            unattended = unattended || NOTIFY && session[i_].state != BUSY && !runs && !wanted;
             for (j_ : 0 .. JOBS - 1) {
                 slept_through = slept_through || session[i_].sleeps && job[j_].state == READY && takes(i_, j_)
             }

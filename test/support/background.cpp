@@ -41,11 +41,11 @@ std::string lines_of(const std::string& text, Wanted&& wanted) {
 background background_of(session& database) {
     const row found = database
                           .exec("SELECT preloaded, coalesce(launcher_pid, 0), coalesce(worker_pid, 0),"
-                                " coalesce(floors_open, false), coalesce(waiting_workers, 0)"
+                                " coalesce(floors_open, false), coalesce(waiting_workers, 0), wakeups"
                                 " FROM haul.background")
                           .at(0);
     return {found[0] == "t", std::stoi(*found[1]), std::stoi(*found[2]), found[3] == "t",
-            std::stoi(*found[4])};
+            std::stoi(*found[4]), std::stoll(*found[5])};
 }
 
 void await_served(session& database, std::chrono::milliseconds limit) {

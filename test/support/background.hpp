@@ -21,6 +21,7 @@ struct background {
     pid_t worker;   ///< 0: none
     bool served;
     int waiting;
+    std::int64_t wakeups; ///< of waiting sessions, so far
 };
 
 background background_of(session& database);

@@ -8,7 +8,10 @@ waiting_worker::waiting_worker(const std::string& dsn, const std::string& wake,
       id_(connection_.text(
           "SELECT haul.register_worker('waiting', $1)",
           {"{\"wake\": \"" + wake + "\"" + (more_options.empty() ? "" : ", ") + more_options + "}"})) {
-    connection_.exec("LISTEN haul; LISTEN haul_worker_" + id_);
+    // as the program does: where the server tells it of its work, it hears of nobody else's
+    if (wake != "worker" || connection_.text("SELECT preloaded FROM haul.background") == "f")
+        connection_.exec("LISTEN haul");
+    connection_.exec("LISTEN haul_worker_" + id_);
 }
 
 int waiting_worker::work(int max_jobs) {

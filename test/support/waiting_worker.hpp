@@ -23,7 +23,7 @@ public:
     /// Works until nothing is left; returns how many jobs there were. It waits from now on.
     int work_until_idle();
 
-    /// Whether it has been called since it last worked, on either channel.
+    /// Whether it has been called since it last worked.
     bool called();
     /// Throws std::runtime_error when it is not called in time.
     void await_call(std::chrono::milliseconds limit = patience);

@@ -154,11 +154,14 @@ void fetcher::step() {
     }
 }
 
-// On the worker's own channel, and on the one where enqueuers notify when the server has no process for that.
+// On the worker's own channel; where the server cannot tell it there, on the one on which enqueuers notify all.
 // Before the first checkout: jobs that become ready after that are then told of.
 void fetcher::listen() {
-    if (options_.wait == wait_mode::listen)
-        session_->execute("UNLISTEN *; LISTEN haul; LISTEN haul_worker_" + std::to_string(member_.id()));
+    if (options_.wait != wait_mode::listen)
+        return;
+    const std::string channel =
+        protocol::is_preloaded(*session_) ? "haul_worker_" + std::to_string(member_.id()) : "haul";
+    session_->execute("UNLISTEN *; LISTEN " + channel);
 }
 
 void fetcher::reconnect() {

@@ -103,6 +103,11 @@ std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t work
     return interval_of(db.query(call, parameters{}.add_int64(worker)));
 }
 
+bool is_preloaded(session& db) {
+    static constexpr statement call{"haul_preloaded", "SELECT preloaded FROM haul._background()"};
+    return db.query(call, parameters{}).boolean(0, 0);
+}
+
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held) {
     static constexpr statement call{"haul_reconcile", BOUNDED "haul.reconcile($1, $2, $3)"};
     claim_arrays arrays{held};

@@ -48,6 +48,8 @@ std::optional<std::chrono::microseconds> watch_workers(session& db);
 /// After how much silence a worker counts as lost.
 std::chrono::microseconds worker_timeout(session& db);
 std::optional<std::chrono::microseconds> next_due(session& db, std::int64_t worker);
+/// Whether the server preloads pg_haul, and so tells a worker of jobs on the worker's own channel.
+bool is_preloaded(session& db);
 /// Returns how many jobs were given back.
 std::int64_t reconcile(session& db, std::int64_t worker, const claims& held);
 /// Those that are not owned any more.
