@@ -261,10 +261,10 @@ SELECT is(r.state || ' ' || r.message, expected, description)
 	FROM (VALUES
 		('{"jobs": [{"kind": "a", "name": "a", "after": "b"}, {"kind": "b", "name": "b", "after": "c"}, {"kind": "c", '
 			'"name": "c", "after": "b"}]}',
-		 '22023 the jobs wait for each other in a circle: "b" after "c" after "b"', 'a cycle'),
-		('[{"kind": "a", "after": "1"}]', '22023 the jobs wait for each other in a circle: "1" after "1"',
+		 '22023 the jobs depend on each other in a cycle: "b" after "c" after "b"', 'a cycle'),
+		('[{"kind": "a", "after": "1"}]', '22023 the jobs depend on each other in a cycle: "1" after "1"',
 			'a job after itself'),
-		('[{"kind": "a", "after": "x"}]', '22023 job "1" comes after "x", which is no job of the workflow',
+		('[{"kind": "a", "after": "x"}]', '22023 job "1" comes after "x", which is not a job of the workflow',
 			'an unknown name'),
 		('[{"kind": "a", "name": "n"}, {"kind": "b", "name": "n"}]', '22023 two jobs of the workflow are named "n"',
 			'a name given twice'),

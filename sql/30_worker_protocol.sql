@@ -125,7 +125,7 @@ DECLARE
 	highest integer := coalesce((options ->> 'max_priority')::integer, 32767);
 BEGIN
 	IF lowest NOT BETWEEN 1 AND 32767 OR highest NOT BETWEEN 1 AND 32767 OR lowest > highest THEN
-		RAISE EXCEPTION 'priorities %:% are no range within 1:32767', lowest, highest USING ERRCODE = '22023';
+		RAISE EXCEPTION 'priorities %:% are not a range within 1:32767', lowest, highest USING ERRCODE = '22023';
 	END IF;
 	w.name := name;
 	w.hostname := options ->> 'hostname';

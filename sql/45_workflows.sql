@@ -145,7 +145,7 @@ BEGIN
 		   coalesce(array_agg(e.if_failed #>> '{}'), '{}'), array_agg(e.tail_name)
 		INTO tails, heads, policies, tail_names FROM haul._workflow_edges(jobs, names) AS e;
 	IF array_position(tails, NULL) IS NOT NULL THEN
-		RAISE EXCEPTION 'job "%" comes after "%", which is no job of the workflow',
+		RAISE EXCEPTION 'job "%" comes after "%", which is not a job of the workflow',
 				names[heads[array_position(tails, NULL)]], tail_names[array_position(tails, NULL)]
 			USING ERRCODE = '22023', HINT = 'A job without a name is named by its number, from 1.';
 	END IF;

@@ -172,7 +172,7 @@ haul_index_open(Relation table, HaulIndex index)
 	Assert(CheckRelationLockedByMe(table, AccessShareLock, true));
 	opened = index_open(haul_catalog()->indexes[index], AccessShareLock);
 	if (opened->rd_index->indrelid != RelationGetRelid(table))
-		elog(ERROR, "\"%s\" is no index of \"%s\"", RelationGetRelationName(opened),
+		elog(ERROR, "\"%s\" is not an index of \"%s\"", RelationGetRelationName(opened),
 			 RelationGetRelationName(table));
 	return opened;
 }

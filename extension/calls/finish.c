@@ -187,7 +187,7 @@ haul_complete(PG_FUNCTION_ARGS)
 	missed = apply_to_jobs(fcinfo, "haul.complete()", complete_job, &results);
 	if (strict && ARR_NDIM(missed) > 0)
 		ereport(ERROR, (errcode(ERRCODE_HAUL_NOT_OWNED),
-						errmsg("worker " INT64_FORMAT " does not own job " INT64_FORMAT " any more",
+						errmsg("worker " INT64_FORMAT " no longer owns job " INT64_FORMAT,
 							   PG_GETARG_INT64(0), ((int64 *) ARR_DATA_PTR(missed))[0]),
 						errdetail("Its claim is stale: the job was given to another worker, given "
 								  "back, or has ended.")));

@@ -160,7 +160,7 @@ await_look(Await *await)
 		if (!await->over && !await->seen)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 							errmsg("there is no job " INT64_FORMAT, await->id),
-							errhint("It may have ended, and be kept no longer; or it is not one "
+							errhint("It may have ended and no longer be kept; or it is not one "
 									"that you enqueued.")));
 		if (!await->over && gone)
 		{

@@ -62,7 +62,7 @@ job_state(TupleTableSlot *job)
 	for (JobState state = JOB_READY; state <= JOB_CANCELLED; state++)
 		if (job_is(job, state))
 			return state;
-	elog(ERROR, "job " INT64_FORMAT " is in no state that there is", job_id(job));
+	elog(ERROR, "job " INT64_FORMAT " has an invalid state", job_id(job));
 }
 
 void

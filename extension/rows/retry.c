@@ -69,7 +69,7 @@ retry_at(TupleTableSlot *job, TimestampTz failed_at)
 	if (!(!job_is_null(job, JOB_BACKOFF) && parse_text(job_value(job, JOB_BACKOFF), &backoff)) &&
 		!backoff_of_kind(job_value(job, JOB_KIND), &backoff) &&
 		!backoff_parse(haul_backoff, strlen(haul_backoff), &backoff))
-		elog(ERROR, "setting haul.backoff is no backoff: \"%s\"", haul_backoff);
+		elog(ERROR, "invalid value of setting haul.backoff: \"%s\"", haul_backoff);
 
 	seconds = backoff_seconds(&backoff, job_attempt(job));
 	seconds *= 1 + haul_backoff_jitter * (2 * pg_prng_double(&pg_global_prng_state) - 1);

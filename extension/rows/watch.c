@@ -103,7 +103,7 @@ haul_look(PG_FUNCTION_ARGS)
 		row == NULL ? NULL : DatumGetArrayTypePCopy(column_value(&watch_columns, row, WATCH_LOOKS));
 	if (stored == NULL || ARR_NDIM(stored) != 1 || ARR_DIMS(stored)[0] != LOOKS ||
 		ARR_HASNULL(stored))
-		elog(ERROR, "haul._watch has not the row that it should have");
+		elog(ERROR, "haul._watch lacks its row");
 	memcpy(looks, ARR_DATA_PTR(stored), sizeof(looks));
 	awake_at = DatumGetTimestampTz(column_value(&watch_columns, row, WATCH_AWAKE_AT));
 

@@ -457,7 +457,7 @@ bind(const Worker *worker, bool owns, bool looks)
 	}
 	else if (session->state == SESSION_WOKEN)
 	{
-		/* stays woken until its look is over, lest an error lose the calls */
+		/* stays woken until its look is over, so that an error does not lose the calls */
 		session->tell = session->notify = false;
 		session->looks_since = ++waiters->sequence;
 		session->counted_on = GetCurrentTimestamp() + COUNTED_ON_FOR;

@@ -113,8 +113,8 @@ refuse_cycle(const Graph *graph, Datum *names)
 		appendStringInfoString(&cycle, " after …");
 	appendStringInfo(&cycle, " after \"%s\"", TextDatumGetCString(names[vertex]));
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the jobs wait for each other in a circle: %s", cycle.data),
-					errhint("Take one of these dependencies out.")));
+					errmsg("the jobs depend on each other in a cycle: %s", cycle.data),
+					errhint("Remove one of these dependencies.")));
 }
 
 PG_FUNCTION_INFO_V1(haul_topological_order);
