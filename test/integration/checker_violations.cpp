@@ -24,8 +24,8 @@ CREATE TABLE effects (job_id bigint);
 WITH j AS (
     INSERT INTO haul.jobs (kind, max_attempts)
         SELECT kind, CASE kind WHEN 'failed' THEN 1 ELSE 3 END
-            FROM unnest(ARRAY['completed', 'failed', 'discarded', 'cancelled', 'running', 'retried', 'snoozed', 'released',
-                              'returned', 'ready']) AS kind
+            FROM unnest(ARRAY['completed', 'failed', 'discarded', 'cancelled', 'running', 'retried', 'snoozed',
+                              'released', 'returned', 'ready']) AS kind
         RETURNING id)
     INSERT INTO expected SELECT id FROM j
 )sql";

@@ -74,8 +74,8 @@ protected:
         // One of two that the last waits for has ended, and told so.
         database.exec(R"sql(
             SET ROLE app;
-            SELECT haul.workflow('[{"kind": "first", "queue": "flow", "reply_to": "app"}, {"kind": "second", "queue": "flow"},
-                {"kind": "last", "queue": "flow", "after": ["1", "2"]}]');
+            SELECT haul.workflow('[{"kind": "first", "queue": "flow", "reply_to": "app"},
+                {"kind": "second", "queue": "flow"}, {"kind": "last", "queue": "flow", "after": ["1", "2"]}]');
             RESET ROLE;
             SELECT haul.complete(w, ARRAY[j.id], ARRAY[j.claim], ARRAY['"first result"'::jsonb])
                 FROM haul.register_worker('flow', '{"queues": ["flow"]}') AS w, haul.checkout(w, 1) AS j;

@@ -117,7 +117,8 @@ TEST_F(extension_lane_cost, of_order_is_none) {
     EXPECT_EQ(other.text("SELECT string_agg(queue, ', ') FROM haul.checkout($1, 2)", {worker}),
               "queue 1000, queue 1001");
     const std::string listed = database.text(
-        R"(SELECT haul.register_worker('l', '{"queues": ["queue 9", "queue 3", "none", "queue 5"], "exclude": ["queue 3"]}'))");
+        R"(SELECT haul.register_worker('l',
+            '{"queues": ["queue 9", "queue 3", "none", "queue 5"], "exclude": ["queue 3"]}'))");
     EXPECT_EQ(queues(9, listed), "queue 9, queue 5");
     database.exec(
         "INSERT INTO haul.jobs (kind, queue) VALUES ('k', 'a.1'), ('k', 'a.2'), ('k', 'b.1'), ('k', 'a')");

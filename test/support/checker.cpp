@@ -67,7 +67,8 @@ SELECT format('job %s is %s but held by worker %s, lease %s', id, state, worker_
 SELECT format('lease %s names %s jobs, %s of them settled, but %s run', id, named, settled, running)
     FROM (SELECT l.id, cardinality(l.jobs) AS named, l.done AS settled, coalesce(r.running, 0) AS running
               FROM haul.leases AS l
-              LEFT JOIN (SELECT lease_id, count(*) AS running FROM haul.jobs WHERE state = 'running' GROUP BY lease_id) AS r
+              LEFT JOIN (SELECT lease_id, count(*) AS running FROM haul.jobs WHERE state = 'running'
+                         GROUP BY lease_id) AS r
                   ON r.lease_id = l.id) AS lease
     WHERE named - settled <> running)sql",
     // counters

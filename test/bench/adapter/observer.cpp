@@ -16,11 +16,13 @@ namespace {
 // which there are millions when a transaction keeps vacuum from its work. All jobs have the default priority.
 std::string counting(int queues) {
     return fmt::format(R"sql(
-SELECT (SELECT sum(ready) FROM generate_series(0, {} - 1) AS number LEFT JOIN haul.lanes AS l ON l.queue = '{}' || number,
+SELECT (SELECT sum(ready) FROM generate_series(0, {} - 1) AS number
+            LEFT JOIN haul.lanes AS l ON l.queue = '{}' || number,
             LATERAL (SELECT count(*) AS ready FROM haul.jobs AS j
                 WHERE j.queue = '{}' || number AND j.priority = 16383 AND j.state = 'ready' AND j.run_at <= now()
                     AND (j.run_at, j.id) >= (coalesce(l.floor_run_at, '-infinity'), coalesce(l.floor_id, 0))) AS lane),
-       (SELECT coalesce(sum(dispatches + retries - completions - failures - expiries - discards - cancels - releases), 0)
+       (SELECT coalesce(sum(dispatches + retries - completions - failures - expiries - discards - cancels
+                            - releases), 0)
             FROM haul.counters))sql",
                        queues, queue_prefix, queue_prefix);
 }

@@ -19,8 +19,8 @@ const fail = (error) => {
   process.exit(1);
 };
 
-// Runs tasks until what `begun` returns is resolved, and until their completions are in the database: stop() can be over
-// before the last one is, and a pool of the worker's own would be closed by then.
+// Runs tasks until what `begun` returns is resolved, and until their completions are in the database: stop() can be
+// over before the last one is, and a pool of the worker's own would be closed by then.
 async function work(options, taskList, begun) {
   const pgPool = new Pool({ max: CONNECTIONS });
   pgPool.on('error', fail);

@@ -1,5 +1,5 @@
-// Counts jobs while they run and prints a line of JSON ten times a second: {"at": seconds, "finished": jobs}. A job that
-// runs twice ends the program.
+// Counts jobs while they run and prints a line of JSON ten times a second: {"at": seconds, "finished": jobs}. A job
+// that runs twice ends the program.
 'use strict';
 
 const INTERVAL = 100;

@@ -1,6 +1,6 @@
 // Reads cases, one per line: expression, zone, time (seconds since 1970) and number, separated by tabs. Prints for each
-// the next ticks after the time as "seconds/offset": since 1970, and of the zone from UTC. Where cron-parser gives up, the
-// line ends with what it says.
+// the next ticks after the time as "seconds/offset": since 1970, and of the zone from UTC. Where cron-parser gives up,
+// the line ends with what it says.
 const fs = require("node:fs");
 const { CronExpressionParser } = require("cron-parser");
 const { DateTime } = require("luxon");
