@@ -220,6 +220,8 @@ SELECT is(r.state, '22023', 'refused: ' || options), CASE WHEN shown IS NOT NULL
 			('{"queues": [{"name": "a", "weight": 0}]}', 'weight'),
 		('{"queues": [{"name": "a", "weight": -1}]}', 'weight'),
 			('{"queues": [{"name": "a", "weight": 1e300}]}', 'weight'),
+			('{"queues": [{"name": "a", "weight": 1e400}]}', 'weight'),
+			('{"queues": [{"name": "a", "weight": 1e-400}]}', 'weight'),
 			('{"queues": [{"name": "a", "weight": "1"}]}', 'queues'),
 		('{"exclude": "a"}', 'exclude'), ('{"exclude": [1]}', 'exclude'), ('{"kinds": []}', 'kinds'),
 			('{"kinds": "a"}', 'kinds'), ('{"kinds": [{}]}', 'kinds'),

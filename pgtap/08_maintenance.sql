@@ -87,6 +87,9 @@ UPDATE haul.workers SET last_heartbeat_at = clock_timestamp() - interval '5 min'
 SELECT is(haul.maintain() -> 'workers_removed', '0', 'haul.worker_timeout says how long is too long');
 SELECT is(haul.cleanup_workers('6 min'), 0::bigint, 'cleanup_workers by hand: not yet');
 SELECT throws_ok($$ SELECT haul.cleanup_workers('-1 s') $$, '22023', NULL, 'not with a negative interval');
+SELECT throws_ok($$ SELECT haul.cleanup_workers('178000000 years') $$, '22023', NULL,
+	'nor with one that leads out of the calendar');
+SELECT is(haul.cleanup_workers('1000 years'), 0::bigint, 'the longest interval is none too long');
 SELECT is(haul.cleanup_workers('4 min'), 1::bigint, 'now');
 RESET haul.worker_timeout;
 SELECT is(haul.cleanup_workers(), 0::bigint, 'cleanup_workers by default');

@@ -65,7 +65,7 @@ BEGIN
 		IF char_length(item ->> 'name') NOT BETWEEN 1 AND 63 THEN
 			RAISE EXCEPTION 'queue "%" must have 1 to 63 characters', item ->> 'name' USING ERRCODE = '22023';
 		END IF;
-		IF coalesce((item ->> 'weight')::float8, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
+		IF coalesce((item ->> 'weight')::numeric, 1) NOT BETWEEN 1e-6 AND 1e6 THEN
 			RAISE EXCEPTION 'weight of queue "%" must be between 0.000001 and 1000000, not %', item ->> 'name',
 				item ->> 'weight'
 				USING ERRCODE = '22023';

@@ -186,10 +186,13 @@ BEGIN
 	IF silent_for < interval '0' THEN
 		RAISE EXCEPTION 'interval must not be negative: %', silent_for USING ERRCODE = '22023';
 	END IF;
+	IF silent_for > interval '1000 years' THEN
+		RAISE EXCEPTION 'interval must not be longer than 1000 years: %', silent_for USING ERRCODE = '22023';
+	END IF;
 	RETURN haul._bury(ARRAY(SELECT id FROM haul.workers WHERE last_heartbeat_at < clock_timestamp() - silent_for));
 END
 $$;
 COMMENT ON FUNCTION haul.cleanup_workers(interval) IS
 'With an interval: removes the workers, of any host, whose last sign of life is older, as dead: their jobs are released
 and charged. Without: a look as haul.watch_workers() takes it, which gives up those that it has seen to be silent.
-Returns how many.';
+Returns how many. Errors: 22023 for an interval that is negative or longer than 1000 years.';
