@@ -11,10 +11,10 @@ Options: queues (names, or objects {"name","weight"}; default all), exclude (nam
 min_priority, max_priority (1 to 32767), order (strict or weighted), namespace, max_threads (default 1), hostname, pid,
 confirm_start (true: the worker calls haul.start() before it runs a job that checkout returned with confirm_start),
 wake (how it hears of work after a checkout that returned fewer jobs than asked for. queue, the default: NOTIFY on
-channel haul, payload the queue;
-an empty payload: any queue. worker: NOTIFY on channel haul_worker_<id>; the sessions that call checkout and heartbeat
-are then the worker''s own, and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls,
-or calls haul.checkout_wait.
+channel haul, payload the queue; an empty payload: any queue. worker: a notification on channel haul_worker_<id>, which
+the session that called checkout must LISTEN to; the sessions that call checkout and heartbeat are then the worker''s
+own, and when they have ended for the setting haul.reconnect_grace, it is lost. none: it polls, or calls
+haul.checkout_wait.
 Where no background worker serves the database, it is always NOTIFY on channel haul, so LISTEN on both).
 Errors: 22023 for an unknown option or a bad value.';
 

@@ -47,12 +47,12 @@ lane_generation(void)
 	return generation;
 }
 
-static View *
-find_view(Lane *lane, uint64 filter)
+static FilteredFloor *
+find_filtered(Lane *lane, uint64 filter)
 {
-	for (int i = 0; i < VIEWS; i++)
-		if (lane->views[i].filter == filter)
-			return &lane->views[i];
+	for (int i = 0; i < FILTERED_FLOORS; i++)
+		if (lane->filtered[i].filter == filter)
+			return &lane->filtered[i];
 	return NULL;
 }
 
@@ -65,12 +65,12 @@ floor_for(Lane *lane, const uint64 *filters, int nfilters)
 	from = lane->floor;
 	for (int i = 0; i < nfilters; i++)
 	{
-		View *view = filters[i] == 0 ? NULL : find_view(lane, filters[i]);
+		FilteredFloor *filtered = filters[i] == 0 ? NULL : find_filtered(lane, filters[i]);
 
-		if (view == NULL)
+		if (filtered == NULL)
 			continue;
-		view->used = ++lane->clock;
-		from = lane_key_max(from, view->floor);
+		filtered->used = ++lane->clock;
+		from = lane_key_max(from, filtered->floor);
 	}
 	SpinLockRelease(&lane->mutex);
 	return from;
@@ -145,24 +145,24 @@ lowered_since(const Lane *lane, uint64 generation)
 }
 
 static void
-raise_view(Lane *lane, View *view, uint64 filter, LaneKey floor)
+raise_filtered(Lane *lane, FilteredFloor *filtered, uint64 filter, LaneKey floor)
 {
-	if (view == NULL)
+	if (filtered == NULL)
 	{
-		view = &lane->views[0];
-		for (int i = 1; i < VIEWS; i++)
-			if (lane->views[i].used < view->used)
-				view = &lane->views[i];
-		view->filter = filter;
-		view->floor = lane->floor;
-		view->used = ++lane->clock;
+		filtered = &lane->filtered[0];
+		for (int i = 1; i < FILTERED_FLOORS; i++)
+			if (lane->filtered[i].used < filtered->used)
+				filtered = &lane->filtered[i];
+		filtered->filter = filter;
+		filtered->floor = lane->floor;
+		filtered->used = ++lane->clock;
 	}
-	view->floor = lane_key_max(view->floor, floor);
+	filtered->floor = lane_key_max(filtered->floor, floor);
 }
 
 /*
  * What a scan did not look at it knows nothing of: a floor is raised only if the
- * scan began at or below it, for a view at or below where its workers begin now.
+ * scan began at or below it, for a filtered floor at or below where its workers begin now.
  */
 void
 lane_raise(const LaneScan *scan)
@@ -187,21 +187,22 @@ lane_raise(const LaneScan *scan)
 		for (int i = LANE_NOT_ITS_NAME; i < LANE_OBSTACLES; i++)
 		{
 			LaneKey floor = lane_key_min(limit, scan->passed[i]);
-			View *view;
+			FilteredFloor *filtered;
 
 			if (scan->filters[i] == 0)
 				continue;
-			view = find_view(lane, scan->filters[i]);
-			if (view != NULL)
+			filtered = find_filtered(lane, scan->filters[i]);
+			if (filtered != NULL)
 			{
-				view->used = ++lane->clock;
-				begin = lane_key_max(begin, view->floor);
+				filtered->used = ++lane->clock;
+				begin = lane_key_max(begin, filtered->floor);
 			}
-			/* a view is worth its place only where it is above the floor of more workers */
+			/* a filtered floor is worth its place only where it is above the floor of more workers
+			 */
 			if (lane_key_compare(scan->from, begin) <= 0 &&
-				(view != NULL ||
+				(filtered != NULL ||
 				 lane_key_compare(floor, lane_key_min(limit, scan->passed[i - 1])) > 0))
-				raise_view(lane, view, scan->filters[i], floor);
+				raise_filtered(lane, filtered, scan->filters[i], floor);
 		}
 		/* as long as there may be something due, the trees need not know where */
 		settle = lane->floor.run_at > lane->known && lane->floor.run_at > now;
@@ -247,9 +248,9 @@ floor_lower(Lane *lane, LaneKey key)
 	SpinLockAcquire(&lane->mutex);
 	floor_remember(lane, key);
 	lane->floor = lane_key_min(lane->floor, key);
-	for (int i = 0; i < VIEWS; i++)
-		if (lane->views[i].filter != 0)
-			lane->views[i].floor = lane_key_min(lane->views[i].floor, key);
+	for (int i = 0; i < FILTERED_FLOORS; i++)
+		if (lane->filtered[i].filter != 0)
+			lane->filtered[i].floor = lane_key_min(lane->filtered[i].floor, key);
 	settle = lane->floor.run_at < lane->known;
 	SpinLockRelease(&lane->mutex);
 	if (settle)
@@ -293,7 +294,7 @@ lane_floor(const LaneTag *tag)
 }
 
 /*
- * A sweep does not know what the workers of a view may take, so views end, and
+ * A sweep does not know what the workers of a filtered floor may take, so these end, and
  * with them what scans under way know: a job that came around the callbacks lies
  * below the floor, or will be found by the next scan.
  */
@@ -309,8 +310,8 @@ lane_sweep_begins(const LaneTag *tag)
 	{
 		SpinLockAcquire(&lane->mutex);
 		floor_remember(lane, LANE_LOWEST);
-		for (int i = 0; i < VIEWS; i++)
-			lane->views[i].filter = 0;
+		for (int i = 0; i < FILTERED_FLOORS; i++)
+			lane->filtered[i].filter = 0;
 		floor = lane->floor;
 		SpinLockRelease(&lane->mutex);
 	}

@@ -4,7 +4,7 @@
  * A lane is one queue and priority of a database: the jobs that a checkout scans
  * in the order of their keys (run_at, id). Its floor is a key below which no job
  * can be claimed; a scan starts there instead of walking once more past all that
- * is dead. A view is the same for workers of one filter: below it no job can be
+ * is dead. A filtered floor is the same for workers of one filter: below it no job can be
  * claimed by them.
  *
  * The rules, which test/model checks:
@@ -81,7 +81,7 @@ lane_key_max(LaneKey a, LaneKey b)
 }
 
 /* Why a scan passed over a job that may become claimable. The later ones hold up
- * the views of fewer workers. */
+ * the filtered floors of fewer workers. */
 typedef enum LaneObstacle
 {
 	LANE_NOT_ITS_KIND, /* workers of other kinds may take it */
@@ -171,7 +171,7 @@ extern int lane_lift_holds(Oid database, void (*lifted)(const LaneTag *tag));
  * time. False when there is none. */
 extern bool lane_take_sweep(Oid database, TimestampTz before, TimestampTz now, LaneTag *tag);
 extern LaneKey lane_floor(const LaneTag *tag);
-/* A sweep begins, which is to look below the floor returned. Ends the lane's views. */
+/* A sweep begins, which is to look below the floor returned. Ends the lane's filtered floors. */
 extern LaneKey lane_sweep_begins(const LaneTag *tag);
 /* found: something lay below the floor. */
 extern void lane_sweep_ends(const LaneTag *tag, bool found);

@@ -25,17 +25,17 @@
 #include "shared/database.h"
 #include "shared/lane.h"
 
-#define VIEWS 8
+#define FILTERED_FLOORS 8
 #define LOWERINGS 32
 #define HOLD_LANES 8
 #define HOLD_WORDS 64
 
-typedef struct View
+typedef struct FilteredFloor
 {
 	uint64 filter; /* 0: not in use */
 	LaneKey floor;
 	uint64 used; /* by the lane's clock, to find the one used least recently */
-} View;
+} FilteredFloor;
 
 /* A key made claimable, and the generation that this made. */
 typedef struct Lowering
@@ -92,7 +92,7 @@ typedef struct Lane
 	LaneKey floor;
 	TimestampTz known; /* as the trees know the floor, not above it for long */
 	uint64 generation;
-	View views[VIEWS];
+	FilteredFloor filtered[FILTERED_FLOORS];
 	uint64 clock;
 	/*
 	 * The lowest key of each stretch of generations, oldest first, so with keys that

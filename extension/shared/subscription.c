@@ -43,7 +43,7 @@ subscription_shmem_attach(void *memory, bool found)
 /* ---- the index ---- */
 
 static uint64
-key_of(Oid database, uint64 queue, uint64 kind)
+index_key(Oid database, uint64 queue, uint64 kind)
 {
 	return hash_combine64(hash_combine64(database, queue), kind);
 }
@@ -59,14 +59,14 @@ add_place(Subscription *subscription, uint64 queue, uint64 kind)
 {
 	SubscriptionPlace *place = &subscription->places[subscription->nplaces++];
 
-	place->key = key_of(subscription->database, queue, kind);
+	place->key = index_key(subscription->database, queue, kind);
 	place->subscription = subscription;
 	dlist_push_tail(bucket_of(place->key), &place->node);
 }
 
 /* By queue and kind; where that is too much, by one of the two. */
 static void
-add_to_index(Subscription *subscription)
+subscription_index(Subscription *subscription)
 {
 	uint64 everywhere[] = {subscription->realm != 0 ? subscription->realm : ANYTHING};
 	uint64 everything[] = {ANYTHING};
@@ -94,7 +94,7 @@ add_to_index(Subscription *subscription)
 }
 
 static void
-remove_from_index(Subscription *subscription)
+subscription_unindex(Subscription *subscription)
 {
 	while (subscription->nplaces > 0)
 		dlist_delete(&subscription->places[--subscription->nplaces].node);
@@ -182,7 +182,7 @@ make(const Worker *worker)
 	subscription->woken = NULL;
 	describe(subscription, worker);
 	dlist_push_tail(&subscriptions->used, &subscription->node);
-	add_to_index(subscription);
+	subscription_index(subscription);
 	return subscription;
 }
 
@@ -203,7 +203,7 @@ subscription_leave(Subscription *subscription)
 	if (--subscription->sessions > 0)
 		return;
 	Assert(dlist_is_empty(&subscription->waiting));
-	remove_from_index(subscription);
+	subscription_unindex(subscription);
 	dlist_delete(&subscription->node);
 }
 
@@ -264,8 +264,8 @@ subscription_scan(SubscriptionScan *scan, const LaneTag *lane, const Audience *a
 	}
 	for (int i = 0; i < (realm != ANYTHING ? 3 : 2); i++)
 	{
-		scan->keys[scan->nkeys++] = key_of(lane->database, queues[i], audience->kind);
-		scan->keys[scan->nkeys++] = key_of(lane->database, queues[i], ANYTHING);
+		scan->keys[scan->nkeys++] = index_key(lane->database, queues[i], audience->kind);
+		scan->keys[scan->nkeys++] = index_key(lane->database, queues[i], ANYTHING);
 	}
 }
 

@@ -268,7 +268,8 @@ looking:
         fi;
         wanted = wanted || NOTIFY && !runs;
         if
-        :: again && rule(LOOKS_AGAIN) && found == 0 -> d_step { again = false; second = true; session[me].looks = calls } goto looking
+        :: again && rule(LOOKS_AGAIN) && found == 0 ->
+            d_step { again = false; second = true; session[me].looks = calls } goto looking
         :: again && rule(LOOKS_AGAIN) && found > 0 -> atomic { wake_myself(me) }
         :: else
         fi

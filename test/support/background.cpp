@@ -44,8 +44,8 @@ background background_of(session& database) {
                                 " coalesce(floors_open, false), coalesce(waiting_workers, 0), wakeups"
                                 " FROM haul.background")
                           .at(0);
-    return {found[0] == "t", std::stoi(*found[1]), std::stoi(*found[2]), found[3] == "t",
-            std::stoi(*found[4]), std::stoll(*found[5])};
+    return {found[0] == "t", std::stoi(*found[1]), std::stoi(*found[2]),
+            found[3] == "t", std::stoi(*found[4]), std::stoll(*found[5])};
 }
 
 void await_served(session& database, std::chrono::milliseconds limit) {

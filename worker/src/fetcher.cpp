@@ -154,8 +154,8 @@ void fetcher::step() {
     }
 }
 
-// On the worker's own channel; where the server cannot tell it there, on the one on which enqueuers notify all.
-// Before the first checkout: jobs that become ready after that are then told of.
+// On the worker's own channel; where the server cannot tell it there, on the one on which enqueuers notify
+// all. Before the first checkout: jobs that become ready after that are then told of.
 void fetcher::listen() {
     if (options_.wait != wait_mode::listen)
         return;
