@@ -32,9 +32,9 @@ background_worker(const char *function, Datum argument, const char *type, const 
 	};
 	va_list arguments;
 
-	strlcpy(worker.bgw_library_name, "pg_haul", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), "pg_haul");
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name), "%s", function);
+	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "%s", type);
 	va_start(arguments, name);
 	vsnprintf(worker.bgw_name, sizeof(worker.bgw_name), name, arguments);
 	va_end(arguments);
