@@ -146,10 +146,19 @@ class Session:
     def __exit__(self, *exception) -> None:
         self._psql.communicate()
 
-    def value(self, query: str) -> str:
-        """The only line that the query returns."""
+    def kill(self) -> None:
+        """Whatever it is about."""
+        self._psql.kill()
+        self._psql.communicate()
+
+    def send(self, query: str) -> None:
+        """Does not wait for its end."""
         self._psql.stdin.write(query + ";\n")
         self._psql.stdin.flush()
+
+    def value(self, query: str) -> str:
+        """The only line that the query returns."""
+        self.send(query)
         line = self._psql.stdout.readline()
         if not line:
             raise RuntimeError(f"psql ended at: {query}")

@@ -2,8 +2,10 @@
 
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import quantiles
+from typing import Callable, ContextManager
 
 import haul
 import peers
@@ -35,13 +37,15 @@ def join(inserted: dict[int, tuple[int, int]], stamps: list[str]) -> dict[str, f
     return found
 
 
-def by_haul(bench: Bench, wait: str) -> dict[str, float]:
-    with haul.database(bench.cluster) as database, database.session() as session, \
+def by_haul(bench: Bench, wait: str, others: Callable[[Database], ContextManager] = nullcontext) -> dict[str, float]:
+    """others: what goes on in the database beside it."""
+    with haul.database(bench.cluster) as database, others(database), database.session() as session, \
             tempfile.TemporaryDirectory(prefix="haul-bench.") as directory:
         stamps = Path(directory) / "stamps"
+        waiting = database.number("SELECT waiting_workers FROM haul.background")
         with haul.Worker(database, f"stamp=plugin:{PROGRAMS / 'stamp.so'}", options=("--wait", wait),
                          environment={"HAUL_BENCH_STAMPS": str(stamps)}):
-            database.wait_for("the worker waits", "SELECT waiting_workers = 1 FROM haul.background", session)
+            database.wait_for("the worker waits", f"SELECT waiting_workers > {waiting} FROM haul.background", session)
             with haul.each_job_once(database, added=bench.sizes.latency_jobs):
                 inserted = insert(database, "INSERT INTO haul.jobs (kind, args) VALUES ('stamp', jsonb_build_object('n', $1::int))",
                                   bench.sizes.latency_jobs)
