@@ -5,7 +5,8 @@
  * the queue and kind of a job to the entries that may take it, so whom to wake costs what there is
  * to choose from, however many wait for something else.
  *
- * All of it is guarded by HAUL_LOCK_WAITERS, which the callers hold exclusively.
+ * All of it is guarded by HAUL_LOCK_WAITERS, which the callers hold: shared for a scan, exclusively
+ * for the rest.
  */
 #ifndef HAUL_SUBSCRIPTION_H
 #define HAUL_SUBSCRIPTION_H

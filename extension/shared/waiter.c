@@ -636,6 +636,23 @@ waiter_any(void)
 	return pg_atomic_read_u32(&waiters->nwaiting) > 0;
 }
 
+/* Whether anybody may be called for it, whom the commits of jobs for others need not queue up to
+ * find out. Whoever begins to wait after this sees that there was an event. */
+static bool
+anybody_takes(const Work *work)
+{
+	SubscriptionScan scan;
+	Subscription *subscription;
+	bool found = false;
+
+	LWLockAcquire(haul_lock(HAUL_LOCK_WAITERS), LW_SHARED);
+	subscription_scan(&scan, &work->lane, &work->audience);
+	while (!found && (subscription = subscription_next(&scan)) != NULL)
+		found = subscription->woken != NULL || !dlist_is_empty(&subscription->waiting);
+	unlock();
+	return found;
+}
+
 int
 waiter_wake(const Work *work)
 {
@@ -645,7 +662,7 @@ waiter_wake(const Work *work)
 	int64 left;
 
 	pg_atomic_fetch_add_u64(&waiters->events, 1);
-	if (!waiter_any())
+	if (!waiter_any() || !anybody_takes(work))
 		return 0;
 	now = GetCurrentTimestamp();
 	lock();
