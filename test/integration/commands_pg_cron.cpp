@@ -191,6 +191,13 @@ TEST_F(commands_pg_cron, it_can_drive_all_of_ours) {
             return admin.truth("SELECT looks[2] > '-infinity' FROM haul._watch");
         },
         "three looks were taken");
+    wait_until(
+        [&] {
+            return admin.truth(
+                "SELECT haul._server_up_since() + haul._setting('haul.worker_timeout')::interval"
+                " < clock_timestamp()");
+        },
+        "workers have had their time since the start of the server");
     admin.exec("SELECT cron.schedule('haul', '* * * * *', 'SELECT haul.maintain()')");
     await_runs(1);
     EXPECT_EQ(admin.text("SELECT DISTINCT status FROM cron.job_run_details"), "succeeded");
