@@ -245,24 +245,35 @@ send_notices(TimestampTz now)
 	return count == NOTICES ? GetCurrentTimestamp() : DT_NOEND;
 }
 
-/* For sessions that LISTEN, of which we know nothing. All in one transaction and not too often:
- * each wakes every session of the database that LISTENs to anything. */
-static TimestampTz
-notify_listeners(TimestampTz now)
+/* For sessions that LISTEN, of which we know nothing: all in one transaction. Whether there was
+ * something to tell. */
+static bool
+tell_listeners(void)
 {
-	static TimestampTz sent_at = 0;
 	LaneTag tag;
 
-	if (now < sent_at + LISTENERS_PAUSE && now > sent_at)
-		return sent_at + LISTENERS_PAUSE;
+	lane_told(database, false); /* what was taken before an error, or by one who has ended */
 	if (!lane_take_unheard(database, &tag))
-		return DT_NOEND;
+		return false;
 	background_begin_anyhow();
 	do
 		Async_Notify("haul", pnstrdup(tag.queue, tag.length));
 	while (lane_take_unheard(database, &tag));
 	background_commit();
-	sent_at = now;
+	lane_told(database, true);
+	return true;
+}
+
+/* Not too often: each time all sessions of the database that LISTEN to anything are woken. */
+static TimestampTz
+notify_listeners(TimestampTz now)
+{
+	static TimestampTz told_at = 0;
+
+	if (now < told_at + LISTENERS_PAUSE && now > told_at)
+		return told_at + LISTENERS_PAUSE;
+	if (tell_listeners())
+		told_at = now;
 	return DT_NOEND;
 }
 
@@ -577,6 +588,7 @@ work_until_idle(void)
 			/* what enqueuers left to us before they knew */
 			while (send_notices(0) < DT_NOEND)
 				CHECK_FOR_INTERRUPTS();
+			(void) tell_listeners();
 			if (database_worker_ends(database, 0))
 				return;
 			continue;

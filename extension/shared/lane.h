@@ -148,8 +148,11 @@ extern LaneDue lane_due_at(const LaneTag *tag, TimestampTz due);
 /* At commit: there is work in the lane, for which nobody was called. True when nobody else has said
  * so since the last time that this was passed on. Raises no errors. */
 extern bool lane_is_unheard(const LaneTag *tag);
-/* Takes a lane of the database in which there is such work. False when there is none. */
+/* For the background worker: takes a lane of the database in which there is such work. False when
+ * there is no more. */
 extern bool lane_take_unheard(Oid database, LaneTag *tag);
+/* What was taken is told of; if not done, it is there to be taken again. */
+extern void lane_told(Oid database, bool done);
 
 /* Forgets the lanes of a database, but for those of this haul.jobs; there may have been another
  * one. */

@@ -160,13 +160,14 @@ lane_is_unheard(const LaneTag *tag)
 
 	LWLockAcquire(haul_lock(HAUL_LOCK_LANES), LW_SHARED);
 	lane = lane_find(tag);
-	if (lane != NULL && !lane->unheard)
+	if (lane != NULL && (!lane->unheard || lane->being_told))
 	{
 		LWLockAcquire(haul_lock(HAUL_LOCK_READY), LW_EXCLUSIVE);
-		first = !lane->unheard;
-		if (first)
-			dlist_push_tail(&lane->queue->set->unheard, &lane->unheard_node);
+		first = !lane->unheard || lane->being_told;
+		if (!lane->unheard)
+			dlist_push_head(&lane->queue->set->unheard, &lane->unheard_node);
 		lane->unheard = true;
+		lane->being_told = false;
 		LWLockRelease(haul_lock(HAUL_LOCK_READY));
 	}
 	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
@@ -186,13 +187,42 @@ lane_take_unheard(Oid database, LaneTag *tag)
 		{
 			Lane *lane = dlist_head_element(Lane, unheard_node, &set->unheard);
 
-			lane->unheard = false;
+			taken = !lane->being_told;
+			if (!taken)
+				continue;
+			lane->being_told = true;
 			dlist_delete(&lane->unheard_node);
+			dlist_push_tail(&set->unheard, &lane->unheard_node);
 			lane_make_tag(lane, tag);
-			taken = true;
 		}
 	unlock_agenda();
 	return taken;
+}
+
+void
+lane_told(Oid database, bool done)
+{
+	LaneSet *set;
+	int place = 0;
+
+	lock_agenda();
+	while ((set = next_set(database, &place)) != NULL)
+	{
+		dlist_mutable_iter iter;
+
+		dlist_foreach_modify(iter, &set->unheard)
+		{
+			Lane *lane = dlist_container(Lane, unheard_node, iter.cur);
+
+			if (done && lane->being_told)
+			{
+				lane->unheard = false;
+				dlist_delete(&lane->unheard_node);
+			}
+			lane->being_told = false;
+		}
+	}
+	unlock_agenda();
 }
 
 /* ---- sweeps ---- */

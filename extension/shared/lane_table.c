@@ -371,10 +371,18 @@ lane_find_or_make(const LaneTag *tag)
 bool
 lane_ensure(const LaneTag *tag)
 {
-	bool made = lane_find_or_make(tag) != NULL;
+	Lane *lane = lane_find_or_make(tag);
+	bool made = lane != NULL;
 
 	if (!made)
 		(void) lane_missed(tag->database, tag->jobs);
+	else
+	{
+		/* so that it is still there at commit */
+		SpinLockAcquire(&lane->mutex);
+		lane->used_at = Max(lane->used_at, GetCurrentStatementStartTimestamp());
+		SpinLockRelease(&lane->mutex);
+	}
 	LWLockRelease(haul_lock(HAUL_LOCK_LANES));
 	return made;
 }

@@ -84,7 +84,8 @@ typedef struct Lane
 	pairingheap_node
 		due_node; /* while there is a due time, which is changed under this lock, too */
 	dlist_node unheard_node;
-	bool unheard; /* there is work for which nobody was called */
+	bool unheard;	 /* there is work for which nobody was called */
+	bool being_told; /* of that, by the background worker; later work is unheard again */
 	dlist_node sweep_node;
 	TimestampTz swept_at; /* beginning of the last sweep */
 
