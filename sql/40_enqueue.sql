@@ -116,7 +116,7 @@ BEGIN
 			INSERT INTO haul.jobs (%2$s) VALUES (%3$s) RETURNING id INTO try_enqueue.id;
 			is_new := FOUND;
 			IF NOT is_new THEN
-				PERFORM haul._refuse_suppressed(1, 0);
+				PERFORM haul._refuse_suppressed(1::bigint, 0::bigint);
 			END IF;
 		END
 		$body$
@@ -132,7 +132,7 @@ BEGIN
 			IF enqueue.unique_key IS NULL THEN
 				INSERT INTO haul.jobs (%s) VALUES (%s) RETURNING id INTO new_id;
 				IF NOT FOUND THEN
-					PERFORM haul._refuse_suppressed(1, 0);
+					PERFORM haul._refuse_suppressed(1::bigint, 0::bigint);
 				END IF;
 			ELSE
 				new_id := (haul.try_enqueue(%3$s)).id;
@@ -160,7 +160,7 @@ BEGIN
 			RETURN QUERY INSERT INTO haul.jobs (%1$s) SELECT o.* FROM haul._given_options(jobs) AS o RETURNING id;
 			GET DIAGNOSTICS made = ROW_COUNT;
 			IF made < jsonb_array_length(jobs) THEN
-				PERFORM haul._refuse_suppressed(jsonb_array_length(jobs), made);
+				PERFORM haul._refuse_suppressed(jsonb_array_length(jobs)::bigint, made);
 			END IF;
 		END
 		$body$

@@ -223,7 +223,7 @@ BEGIN
 			ORDER BY j.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
 	IF made < cardinality(ids) THEN
-		PERFORM haul._refuse_suppressed(cardinality(ids), made);
+		PERFORM haul._refuse_suppressed(cardinality(ids)::bigint, made);
 	END IF;
 END
 $$;
@@ -530,7 +530,7 @@ BEGIN
 				'started_at', NULL, 'interrupted_at', NULL, 'last_error', NULL, 'progress', NULL)) AS r
 			ORDER BY a.step;
 	GET DIAGNOSTICS made = ROW_COUNT;
-	PERFORM haul._refuse_suppressed(cardinality(ids), made);
+	PERFORM haul._refuse_suppressed(cardinality(ids)::bigint, made);
 	UPDATE haul.workflow_jobs AS m SET job_id = a.id FROM unnest(again, ids) AS a(step, id) WHERE m.workflow_id = $1
 		AND m.step = a.step;
 	PERFORM haul._recount_gates($1);

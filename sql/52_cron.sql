@@ -97,7 +97,7 @@ $$;
 
 -- ---- each part of the check, with the rights of whoever changes the table ----
 
-CREATE FUNCTION haul._refuse_cron(schedule text, col text, message text, hint text, state text DEFAULT '23514')
+CREATE FUNCTION haul._refuse_cron(schedule text, col text, message text, hint text, state text)
 	RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -119,7 +119,7 @@ BEGIN
 	IF FOUND THEN
 		PERFORM haul._refuse_cron(s.name, bad, format('haul.cron.%s must not be null', bad),
 			CASE bad WHEN 'name' THEN 'Give the schedule a name.' WHEN 'schedule' THEN 'Say when it runs.'
-				ELSE 'Leave the column out to get its default.' END, '23502');
+				ELSE 'Leave the column out to get its default.' END, '23502'::text);
 	END IF;
 END
 $$;
@@ -136,7 +136,7 @@ BEGIN
 		('planned_at', s.planned_at = before.planned_at)) AS v (col, ok) WHERE NOT v.ok LIMIT 1;
 	IF FOUND THEN
 		PERFORM haul._refuse_cron(s.name, bad, format('haul.cron.%s cannot be changed', bad),
-			'Leave the column as it is, or make another schedule.'::text);
+			'Leave the column as it is, or make another schedule.'::text, '23514'::text);
 	END IF;
 	-- A command runs as the owner: nobody may have one run as somebody else.
 	IF (before.command IS NOT NULL OR s.command IS NOT NULL OR s.owner <> before.owner)
@@ -242,13 +242,13 @@ BEGIN
 		) AS v (col, problem, ok, hint) WHERE NOT v.ok LIMIT 1;
 	IF FOUND THEN
 		PERFORM haul._refuse_cron(s.name, bad.col, format('haul.cron.%s %s, not "%s"', bad.col, bad.problem,
-			coalesce(left(to_jsonb(s) ->> bad.col, 100), 'null')), bad.hint);
+			coalesce(left(to_jsonb(s) ->> bad.col, 100), 'null')), bad.hint, '23514'::text);
 	END IF;
 	SELECT key INTO bad FROM jsonb_object_keys(s.options) AS key WHERE key <> ALL (known) LIMIT 1;
 	IF FOUND THEN
 		PERFORM haul._refuse_cron(s.name, 'options'::text,
 			format('haul.cron.options must hold options of jobs, not "%s"', left(bad.key, 100)),
-			'Options are ' || array_to_string(known, ', ') || '.');
+			'Options are ' || array_to_string(known, ', ') || '.', '23514'::text);
 	END IF;
 END
 $$;
@@ -278,7 +278,7 @@ BEGIN
 	RETURN s;
 EXCEPTION WHEN invalid_parameter_value THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	PERFORM haul._refuse_cron(s.name, col, format('haul.cron.%s: %s', col, message), hint);
+	PERFORM haul._refuse_cron(s.name, col, format('haul.cron.%s: %s', col, message), hint, '23514'::text);
 END
 $$;
 
@@ -312,7 +312,7 @@ BEGIN
 	IF new.kind IS NOT NULL AND NOT restoring AND (TG_OP = 'INSERT' OR haul._cron_job_differs(old, new)) THEN
 		SELECT * INTO bad FROM haul._try_cron_job(new);
 		IF bad.problem IS NOT NULL THEN
-			PERFORM haul._refuse_cron(new.name, bad.col, bad.problem, bad.hint);
+			PERFORM haul._refuse_cron(new.name, bad.col, bad.problem, bad.hint, '23514'::text);
 		END IF;
 	END IF;
 	IF TG_OP = 'INSERT' OR (new.schedule, new.timezone, new.dst_skipped, new.dst_repeated, new.enabled) IS DISTINCT FROM
