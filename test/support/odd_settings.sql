@@ -16,4 +16,7 @@ SELECT format('ALTER DATABASE %I SET %s', current_database(), setting) FROM unne
 	'idle_in_transaction_session_timeout = ''2 min''', 'idle_session_timeout = ''2 min''',
 	-- how queries are run
 	'synchronize_seqscans = off', 'constraint_exclusion = on',
-	'plpgsql.extra_errors = ''all''']) AS setting \gexec
+	'plpgsql.extra_errors = ''all''']) AS setting
+	-- since PostgreSQL 19 all strings are those of the standard
+	WHERE current_setting('server_version_num')::integer < 190000
+		OR setting !~ '^(standard_conforming_strings|escape_string_warning) ' \gexec

@@ -147,8 +147,9 @@ TEST_F(sql_handlers, a_transaction_that_the_handler_broke_is_its_failure) {
 }
 
 TEST_F(sql_handlers, results_are_quoted) {
-    sql.exec("ALTER DATABASE " + database() + " SET standard_conforming_strings = off; ALTER DATABASE " +
-             database() + " SET escape_string_warning = off");
+    if (sql.number("SHOW server_version_num") < 190000) // since then there are no other strings
+        sql.exec("ALTER DATABASE " + database() + " SET standard_conforming_strings = off; ALTER DATABASE " +
+                 database() + " SET escape_string_warning = off");
     worker w{options()};
     const nlohmann::json nasty{{"it's", "a \\' \"quote\"\n"}};
     w.on("k", [&](const job_context& job) -> outcome {
