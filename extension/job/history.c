@@ -42,7 +42,7 @@ static const Column job_error_list[] = {
 	[JOB_ERROR_WORKER] = {"worker", TEXTOID},
 	[JOB_ERROR_ERROR] = {"error", TEXTOID},
 	[JOB_ERROR_DETAIL] = {"detail", JSONBOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 
 /* of the leaves, in which others may have changed each for itself */

@@ -62,7 +62,7 @@ static const Column fold_list[] = {
 	[FOLD_UPTO] = {"upto", INT8OID},
 	[FOLD_FILENODE] = {"filenode", OIDOID},
 	[FOLD_FRONT] = {"front", TIDOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns fold_columns = COLUMNS(fold_list);
 

@@ -37,7 +37,7 @@ const Column lease_column_list[] = {
 	[LEASE_JOBS] = {"jobs", INT8ARRAYOID},
 	[LEASE_DONE] = {"done", INT4OID},
 	[LEASE_CLAIMED_AT] = {"claimed_at", TIMESTAMPTZOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 
 int64

@@ -45,7 +45,7 @@ const Column ledger_column_list[] = {
 	[LEDGER_COUNTERS + COUNT_DROPS] = {"drops", INT4OID},
 	[LEDGER_LEASE_ID] = {"lease_id", INT8OID},
 	[LEDGER_LEASE_DONE] = {"lease_done", INT4OID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 
 typedef struct Entry

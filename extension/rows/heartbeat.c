@@ -40,7 +40,7 @@ static const Column beat_list[] = {
 	[LAST_HEARTBEAT_AT] = {"last_heartbeat_at", TIMESTAMPTZOID},
 	[BUSY] = {"busy", INT4OID},
 	[STATUS] = {"status", TEXTOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns beat_columns = COLUMNS(beat_list);
 

@@ -51,7 +51,7 @@ const Column job_column_list[] = {
 	[FINISHED_JOB_FINISHED_AT] = {"finished_at", TIMESTAMPTZOID},
 	[FINISHED_JOB_RESULT] = {"result", JSONBOID},
 	[FINISHED_JOB_KEEP_UNTIL] = {"keep_until", TIMESTAMPTZOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 
 Columns job_columns = COLUMNS_UP_TO(job_column_list, JOB_COLUMNS);

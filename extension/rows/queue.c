@@ -36,7 +36,7 @@ static const Column queue_list[] = {
 	[QUEUE_PRIORITY] = {"priority", INT2OID},
 	[QUEUE_KEEP_COMPLETED] = {"keep_completed", INTERVALOID},
 	[QUEUE_KEEP_FAILED] = {"keep_failed", INTERVALOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns queue_columns = COLUMNS(queue_list);
 

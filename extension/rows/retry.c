@@ -29,7 +29,7 @@ enum KindColumn
 static const Column kind_list[] = {
 	[KIND_KIND] = {"kind", TEXTOID},
 	[KIND_BACKOFF] = {"backoff", TEXTOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns kind_columns = COLUMNS(kind_list);
 

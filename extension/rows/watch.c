@@ -42,7 +42,7 @@ static const Column watch_list[] = {
 	[WATCH_ONE] = {"one", BOOLOID},
 	[WATCH_LOOKS] = {"looks", TIMESTAMPTZARRAYOID},
 	[WATCH_AWAKE_AT] = {"awake_at", TIMESTAMPTZOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns watch_columns = COLUMNS(watch_list);
 

@@ -65,7 +65,7 @@ static const Column worker_list[] = {
 	[WORKER_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
 	[WORKER_LOST_AT] = {"lost_at", TIMESTAMPTZOID},
 	[WORKER_OWNER_ID] = {"owner_id", OIDOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns worker_columns = COLUMNS(worker_list);
 

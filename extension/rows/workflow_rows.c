@@ -47,7 +47,7 @@ static const Column member_list[] = {
 	[MEMBER_NEXT] = {"next", INT4ARRAYOID},
 	[MEMBER_GATES] = {"gates", INT8ARRAYOID},
 	[MEMBER_IF_FAILED] = {"if_failed", TEXTARRAYOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns member_columns = COLUMNS(member_list);
 
@@ -67,7 +67,7 @@ static const Column workflow_list[] = {
 	[WORKFLOW_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
 	[WORKFLOW_CREATED_BY] = {"created_by", NAMEOID},
 	[WORKFLOW_CANCELLED_AT] = {"cancelled_at", TIMESTAMPTZOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns workflow_columns = COLUMNS(workflow_list);
 

@@ -46,7 +46,7 @@ static const Column reply_list[] = {
 	[REPLY_REPEATS] = {"repeats", BOOLOID},
 	[REPLY_FINISHED_AT] = {"finished_at", TIMESTAMPTZOID},
 	[REPLY_ENQUEUED_BY] = {"enqueued_by", TEXTOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns reply_columns = COLUMNS(reply_list);
 

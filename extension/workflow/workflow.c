@@ -41,7 +41,7 @@ static const Column gate_list[] = {
 	[GATE_NEXT_GATE] = {"next_gate", INT8OID},
 	[GATE_WORKFLOW_ID] = {"workflow_id", INT8OID},
 	[GATE_STEP] = {"step", INT4OID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns gate_columns = COLUMNS(gate_list);
 
@@ -71,7 +71,7 @@ static const Column end_list[] = {
 	[END_RESULT] = {"result", JSONBOID},
 	[END_ERROR] = {"error", TEXTOID},
 	[END_JOB] = {"job", JSONBOID},
-	{NULL},
+	{NULL, InvalidOid},
 };
 static Columns end_columns = COLUMNS(end_list);
 

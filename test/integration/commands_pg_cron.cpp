@@ -117,8 +117,8 @@ TEST_F(commands_pg_cron, both_report_the_same) {
          " p.proname IN ('schedule', 'schedule_in_database', 'unschedule', 'alter_job') ORDER BY 1, 2"},
     };
     for (auto [caller, statement] : script) {
-        const auto with = [&](const std::string& view) {
-            std::string made = statement;
+        const auto with = [&text = statement](const std::string& view) {
+            std::string made = text;
             for (std::size_t at; (at = made.find("VIEW")) != std::string::npos;)
                 made.replace(at, 4, view);
             // a name of a schedule is none of a schema
